@@ -108,12 +108,14 @@ install_privately() {
 }
 
 write_wrapper() {
-  local name="$1" program="$2" libraries
-  libraries="$(find "$tree/usr/lib" "$tree/lib" -maxdepth 1 -name '*-linux-*' -printf '%p:')"
+  local name="$1" program="$2" libraries="" folder
+  for folder in "$tree"/usr/lib/*-linux-* "$tree"/lib/*-linux-*; do
+    if [ -d "$folder" ]; then libraries+="${libraries:+:}$folder"; fi
+  done
   cat <<WRAPPER
 #!/bin/sh
 # Made by scripts/setup: runs $name from the private folder.
-export LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH-}"
+export LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 export MARIADB_PLUGIN_DIR="${libraries%%:*}/libmariadb3/plugin"
 WRAPPER
   case "$name" in
