@@ -4,6 +4,7 @@
 
 tools="${root:?}/.tools"
 tree="$tools/tree"
+complete="$tools/complete"
 lists=() # options that name our own package lists, once the system's are of no use
 
 private_programs=(
@@ -17,6 +18,7 @@ system_has() { PATH="${PATH//"$root/.venv/bin:"/}:/usr/sbin:/usr/local/sbin" typ
 # Print where program NAME lies in the private folder.
 private_program() {
   local folder
+  [ -e "$complete" ] || return
   for folder in usr/bin usr/sbin bin sbin; do
     if [ -x "$tree/$folder/$1" ]; then
       printf '%s\n' "$tree/$folder/$1"
@@ -94,7 +96,7 @@ install_privately() {
         "move the checkout, or as root: apt-get install $*" ;;
   esac
   say "unpacking Debian packages into .tools: $*"
-  rm -rf "$tree" "$tools/apt"
+  rm -rf "$complete" "$tools/apt"
   mkdir -p "$tree" "$tools/apt/debs" "$tools/apt/cache/archives/partial" "$tools/apt/lists/partial"
   if ! download "$@"; then
     # No package lists yet, or lists too old for the mirror: make our own.
@@ -105,6 +107,7 @@ install_privately() {
   fi
   for deb in "$tools"/apt/debs/*.deb; do dpkg -x "$deb" "$tree"; done
   rm -rf "$tools/apt"
+  touch "$complete"
 }
 
 write_wrapper() {
