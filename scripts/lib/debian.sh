@@ -132,6 +132,7 @@ esac
 WRAPPER
       ;;
   esac
+  if [ "$name" = openssl ]; then echo "export OPENSSL_CONF=$tree/etc/ssl/openssl.cnf"; fi
   printf 'exec "%s" "$@"\n' "$program"
 }
 
