@@ -1,0 +1,301 @@
+"""Settings: flags > environment > ``.env`` > TOML file, read once into one frozen value.
+
+Every setting has one name. ``BACKUP_DIR`` in the environment and in ``.env`` is ``backup_dir``
+in the TOML file. Secrets may also be given as the path of a file: ``DB_PASSWORD_FILE``.
+The strategy's variables keep their names and meaning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from ulasis_backup.errors import SettingsError
+from ulasis_backup.model import Login, Secret
+
+SECRETS = ("backup_encryption_key", "db_password", "db_restore_password", "slack_webhook_url")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+KEY_HINT = "run `ulasis-backup keys generate`, keep the key apart from the backups, set it"
+
+
+def _empty_is_unset(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_unset)]
+OptionalBool = Annotated[bool | None, BeforeValidator(_empty_is_unset)]
+
+
+class Settings(BaseModel):
+    """Every setting, with its default. The description is what the documentation shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    backup_dir: Path = Field(Path("backups"), description="Folder of the repository.")
+    backup_name: str = Field(
+        "", description="Prefix of the backups' names; the database's name when empty."
+    )
+    backup_server_name: str = Field(
+        "",
+        description="Name of the server in series; host and port when empty. Set it where the "
+        "host's name changes, as in containers.",
+    )
+    backup_method: Literal["sql"] = Field("sql", description="How backups are made.")
+    backup_compression: Literal["gzip", "zstd", "none"] = Field(
+        "gzip", description="Compression of new backups."
+    )
+    backup_compression_level: int = Field(
+        6, ge=1, le=9, description="1 (fastest) to 9 (smallest)."
+    )
+    backup_compression_threads: int = Field(
+        0, ge=0, le=64, description="Threads that compress; 0: one a core, at most 4."
+    )
+    backup_encryption_enabled: OptionalBool = Field(
+        None, description="Encrypt new backups; when unset: yes if there is a key."
+    )
+    backup_encryption_key: OptionalSecret = Field(
+        None, description="Key of 256 bits: 64 hexadecimal or 44 base64 characters."
+    )
+    backup_encryption_key_file: OptionalPath = Field(None, description="File that holds the key.")
+    backup_encryption_cipher: Literal["aes-256-cbc", "aes-256-gcm"] = Field(
+        "aes-256-cbc", description="Cipher of new backups."
+    )
+    backup_lock_tables: bool = Field(
+        default=True,
+        description="Lock tables without transactions (MyISAM, Aria, MEMORY) against writing "
+        "while they are dumped.",
+    )
+    backup_ddl: Literal["block", "detect"] = Field(
+        "block",
+        description="Hold ALTER, DROP, RENAME, TRUNCATE of the database back during the dump, or "
+        "only detect them and fail.",
+    )
+    backup_ddl_wait: int = Field(
+        10, ge=0, description="Seconds that DDL may wait behind a dump before it is let through."
+    )
+    backup_programs_dir: OptionalPath = Field(
+        None, description="Folder of the client and server programs; else they are searched."
+    )
+    backup_log_format: Literal["text", "json"] = Field(
+        "text", description="Format of the log lines on standard error."
+    )
+    backup_retention_days: int = Field(
+        30, ge=1, description="Accepted and checked; used by retention, which is not built yet."
+    )
+    backup_max_count: int = Field(
+        10, ge=1, description="Accepted and checked; used by retention, which is not built yet."
+    )
+    db_host: str = Field("localhost", min_length=1, description="Host of the database server.")
+    db_port: int = Field(3306, ge=1, le=65535, description="TCP port of the server.")
+    db_socket: str = Field("", description="Unix socket; used when DB_HOST is localhost.")
+    db_name: str = Field(
+        "ulasis", min_length=1, description="Database, several (`a,b`), or all (`*`)."
+    )
+    db_user: str = Field("backup_user", description="Login that reads (backups).")
+    db_password: SecretStr = Field(SecretStr(""), description="Its password.")
+    db_password_file: OptionalPath = Field(None, description="File that holds the password.")
+    db_ssl_require: bool = Field(
+        default=False, description="Refuse connections over TCP without TLS."
+    )
+    db_ssl_ca: str = Field("", description="CA file; with it the server's identity is verified.")
+    db_restore_user: str = Field("", description="Login that writes (restores); else DB_USER.")
+    db_restore_password: SecretStr | None = Field(None, description="Its password.")
+    db_restore_password_file: OptionalPath = Field(
+        None, description="File that holds the restore password."
+    )
+    slack_webhook_url: OptionalSecret = Field(
+        None, description="Accepted; used by alerts, which are not built yet."
+    )
+    slack_webhook_url_file: OptionalPath = Field(None, description="File that holds the URL.")
+
+
+class Config:
+    """The settings as the program uses them: validated, secrets wrapped, logins put together."""
+
+    def __init__(self, settings: Settings, *, sources: tuple[str, ...] = ()) -> None:
+        self.settings = settings
+        self.sources = sources
+        self.key = _secret(settings.backup_encryption_key)
+        self.encrypt = _encrypts(settings, self.key)
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Return the databases of DB_NAME, in order; ``("*",)`` means all."""
+        names = tuple(name.strip() for name in self.settings.db_name.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    @property
+    def reading(self) -> Login:
+        """Return the login that makes backups; it needs no right to write."""
+        return self._login(self.settings.db_user, self.settings.db_password, role="DB_USER")
+
+    @property
+    def writing(self) -> Login:
+        """Return the login that restores: DB_RESTORE_USER, or DB_USER where there is none."""
+        settings = self.settings
+        if not settings.db_restore_user:
+            return self.reading
+        password = settings.db_restore_password or SecretStr("")
+        return self._login(settings.db_restore_user, password, role="DB_RESTORE_USER")
+
+    @property
+    def server_name(self) -> str:
+        """Return the name under which backups of this server form a series.
+
+        It rests on the settings alone, so that ``latest`` works when the server is gone.
+        """
+        settings = self.settings
+        if settings.backup_server_name:
+            return settings.backup_server_name
+        local = settings.db_host in LOCAL_HOSTS
+        host = socket.gethostname() if local else settings.db_host
+        by_socket = settings.db_socket and settings.db_host == "localhost"
+        return f"{host}:{settings.db_socket if by_socket else settings.db_port}"
+
+    def _login(self, user: str, password: SecretStr, *, role: str) -> Login:
+        settings = self.settings
+        return Login(
+            host=settings.db_host,
+            port=settings.db_port,
+            socket=settings.db_socket,
+            user=user,
+            password=Secret(password.get_secret_value()),
+            ssl_require=settings.db_ssl_require,
+            ssl_ca=settings.db_ssl_ca,
+            role=role,
+        )
+
+
+def _secret(value: SecretStr | None) -> Secret | None:
+    return Secret(value.get_secret_value()) if value else None
+
+
+def _encrypts(settings: Settings, key: Secret | None) -> bool:
+    wanted = settings.backup_encryption_enabled
+    if wanted and key is None:
+        message = "BACKUP_ENCRYPTION_ENABLED is true and there is no BACKUP_ENCRYPTION_KEY"
+        raise SettingsError(message, hint=KEY_HINT)
+    return key is not None if wanted is None else wanted
+
+
+def read_config(
+    *,
+    flags: Mapping[str, str | None],
+    config_file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Config:
+    """Read all settings: *flags* > *environment* > ``.env`` in *folder* > the TOML file.
+
+    *flags* are keyed by setting in lower case; None means not given. Without *config_file* the
+    first of ``ulasis-backup.toml`` in *folder*, in ``~/.config/ulasis-backup/`` and in
+    ``/etc/ulasis-backup/`` is used. Raises SettingsError.
+    """
+    folder = folder or Path.cwd()
+    toml_file = config_file or _find_toml(folder)
+    values = _from_toml(toml_file) if toml_file else {}
+    sources = [str(toml_file)] if toml_file else []
+    dotenv = folder / ".env"
+    if dotenv.is_file():
+        _warnable_read(dotenv)
+        # Without interpolation: a password may well contain `${`.
+        values |= _ours(dotenv_values(dotenv, interpolate=False))
+        sources.append(str(dotenv))
+    values |= _ours(os.environ if environment is None else environment)
+    values |= {name: value for name, value in flags.items() if value is not None}
+    return Config(_validate(_read_secret_files(values)), sources=tuple(sources))
+
+
+def exposed_sources(config: Config) -> tuple[str, ...]:
+    """Return the settings files that every user of the machine can read."""
+    return tuple(name for name in config.sources if Path(name).stat().st_mode & 0o004)
+
+
+def _find_toml(folder: Path) -> Path | None:
+    places = (
+        folder / "ulasis-backup.toml",
+        Path.home() / ".config" / "ulasis-backup" / "ulasis-backup.toml",
+        Path("/etc/ulasis-backup/ulasis-backup.toml"),
+    )
+    return next((place for place in places if place.is_file()), None)
+
+
+def _from_toml(path: Path) -> dict[str, object]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"cannot read the settings file {path}: {error.strerror}"
+        raise SettingsError(message, hint="check the path given with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{path} is not valid TOML: {error}"
+        raise SettingsError(message, hint="`ulasis-backup init` writes a good example") from None
+    for name in values:
+        if name not in Settings.model_fields:
+            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
+            raise SettingsError(f"{path}: unknown setting {name}", hint=hint)
+    return dict(values)
+
+
+def _warnable_read(path: Path) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise SettingsError(message, hint="make it readable for this user, or remove it") from None
+
+
+def _ours(values: Mapping[str, str | None]) -> dict[str, object]:
+    """Pick our settings out of an environment, in lower case."""
+    found: dict[str, object] = {}
+    for field in Settings.model_fields:
+        value = values.get(field.upper())
+        if value is not None:
+            found[field] = value
+    return found
+
+
+def _read_secret_files(values: dict[str, object]) -> dict[str, object]:
+    for secret in SECRETS:
+        path = values.get(f"{secret}_file")
+        if not path:
+            continue
+        if values.get(secret):
+            name = secret.upper()
+            raise SettingsError(
+                f"both {name} and {name}_FILE are set", hint=f"remove one of them: {name} or the file"
+            )
+        values[secret] = _read_secret_file(f"{secret.upper()}_FILE", Path(str(path)))
+    return values
+
+
+def _read_secret_file(name: str, path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"{name}: cannot read {path}: {error.strerror}"
+        raise SettingsError(message, hint="check the path and that this user may read it") from None
+    except UnicodeDecodeError:
+        message = f"{name}: {path} is not text"
+        raise SettingsError(message, hint="the file must hold the secret as text") from None
+    return text.rstrip("\r\n")
+
+
+def _validate(values: dict[str, object]) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        # Never str(error): it could show what was typed, and that may be a secret.
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        message = f"{name}: {first['msg'].lower()}"
+        raise SettingsError(message, hint="see docs/reference/settings.md") from None

@@ -1,0 +1,1 @@
+"""How backups are made and restored: ``sql`` (text by mysqldump or mariadb-dump)."""

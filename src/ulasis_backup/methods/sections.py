@@ -1,0 +1,201 @@
+r"""A dump's text, cut into sections while it flows: head, definitions, rows, objects, foot.
+
+mysqldump writes comments of this form before each part, with names quoted and a newline in a
+name continued as ``\n-- ``::
+
+    --
+    -- Table structure for table `orders`
+    --
+
+They are taken for headers only outside of ``DELIMITER ;;`` blocks, which hold the bodies of
+triggers, routines and events. Rows hold no newline but those between them (the program escapes
+newlines in values), so their end is one search for a fixed text; no row is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ulasis_backup.streams.pipeline import Chunks
+
+ROWS_BEGIN = b" DISABLE KEYS */;"
+ROWS_END = b" ENABLE KEYS */;\n"
+FOOT = (
+    b"-- The deferred gtid setting for slave",
+    b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;",
+    b"SET @@SESSION.SQL_LOG_BIN = @MYSQLDUMP_TEMP_LOG_BIN;",
+)
+LONGEST_TITLE = 40
+LONGEST_HEADER = 4096
+END_MARK = re.compile(rb"\n-- Dump completed(?: on [0-9: -]+)?\n\Z")
+
+_HEADER = re.compile(
+    rb"--\n-- (?P<title>[A-Z][A-Za-z ]*?)(?: for(?: (?:table|view|database))?"
+    rb" (?P<name>`(?:[^`]|``)*`|'[^\n]*'))?\n--\n"
+)
+
+_HEADER_START = re.compile(
+    rb"--\n-- (?:(?:Sequence|Table|Temporary table|Temporary view|Final view) structure"
+    rb"|Dumping (?:data|events|routines)) for "
+)
+
+
+class Part(StrEnum):
+    """The kinds of sections."""
+
+    HEAD = "head"
+    SEQUENCE = "sequence"
+    TABLE = "table"
+    ROWS_HEAD = "rows-head"
+    ROWS = "rows"
+    AFTER_ROWS = "after-rows"
+    VIEW_PLACEHOLDER = "view-placeholder"
+    VIEW = "view"
+    EVENTS = "events"
+    ROUTINES = "routines"
+    FOOT = "foot"
+    OTHER = "other"
+
+
+TITLES = {
+    b"Sequence structure": Part.SEQUENCE,
+    b"Table structure": Part.TABLE,
+    b"Dumping data": Part.ROWS_HEAD,
+    b"Temporary table structure": Part.VIEW_PLACEHOLDER,
+    b"Temporary view structure": Part.VIEW_PLACEHOLDER,
+    b"Final view structure": Part.VIEW,
+    b"Dumping events": Part.EVENTS,
+    b"Dumping routines": Part.ROUTINES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of one section. Rows come in many pieces, everything else in one; none is lost."""
+
+    part: Part
+    name: str
+    data: bytes
+    last: bool = True
+
+
+class Splitter:
+    """Cuts a dump into pieces; use ``split``."""
+
+    def __init__(self) -> None:
+        self._part = Part.HEAD
+        self._name = ""
+        self._text = bytearray()
+        self._seen = 0
+        self._in_block = False
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> list[Piece]:
+        """Return the pieces that *chunk* completes."""
+        pieces: list[Piece] = []
+        while chunk:
+            if self._part is Part.ROWS:
+                piece, chunk = self._rows(chunk)
+                pieces.append(piece)
+            else:
+                self._text += chunk
+                chunk = self._read_lines(pieces, final=False)
+        return pieces
+
+    def finish(self) -> list[Piece]:
+        """Return the last pieces, once the dump has ended."""
+        if self._part is Part.ROWS:
+            return []
+        pieces: list[Piece] = []
+        self._read_lines(pieces, final=True)
+        if self._part is not Part.ROWS:
+            pieces.append(self._cut(len(self._text)))
+        return pieces
+
+    def _rows(self, chunk: bytes) -> tuple[Piece, bytes]:
+        """Return the rows in *chunk* and what follows them."""
+        end = self._rows_end(chunk)
+        if end is None:
+            self._tail = (self._tail + chunk[-len(ROWS_END) :])[1 - len(ROWS_END) :]
+            return Piece(Part.ROWS, self._name, chunk, last=False), b""
+        piece = Piece(Part.ROWS, self._name, chunk[:end])
+        self._begin(Part.AFTER_ROWS, self._name)
+        return piece, chunk[end:]
+
+    def _rows_end(self, chunk: bytes) -> int | None:
+        edge = self._tail + chunk[: len(ROWS_END) - 1]
+        found = edge.find(ROWS_END)
+        if found >= 0:
+            return found + len(ROWS_END) - len(self._tail)
+        found = chunk.find(ROWS_END)
+        return None if found < 0 else found + len(ROWS_END)
+
+    def _read_lines(self, pieces: list[Piece], *, final: bool) -> bytes:
+        """Look at the complete lines not seen yet; return what belongs to rows, if they begin."""
+        while (newline := self._text.find(b"\n", self._seen)) >= 0:
+            start, line = self._seen, bytes(self._text[self._seen : newline])
+            if line.startswith(b"DELIMITER "):
+                self._in_block = line != b"DELIMITER ;"
+            elif not self._in_block and line == b"--":
+                match = _HEADER.match(self._text, start)
+                if match is None and not final and _may_become_header(self._text, start):
+                    return b""
+                if match:
+                    self._begin_section(match, start, pieces)
+                    newline = self._seen - 1
+            elif not self._in_block and line.startswith(FOOT) and self._part is not Part.FOOT:
+                pieces.append(self._cut(start))
+                self._begin(Part.FOOT, "")
+                newline -= start
+            elif self._part is Part.ROWS_HEAD and line.endswith(ROWS_BEGIN):
+                rest = bytes(self._text[newline + 1 :])
+                pieces.append(self._cut(newline + 1))
+                self._begin(Part.ROWS, self._name)
+                self._text.clear()
+                return rest
+            self._seen = newline + 1
+        return b""
+
+    def _begin_section(self, match: re.Match[bytes], start: int, pieces: list[Piece]) -> None:
+        part = TITLES.get(match["title"], Part.OTHER)
+        name, length = _plain_name(match["name"]), match.end() - start
+        if start:
+            pieces.append(self._cut(start))
+        self._begin(part, name)
+        self._seen = length
+
+    def _begin(self, part: Part, name: str) -> None:
+        self._part, self._name, self._seen, self._tail = part, name, 0, b""
+
+    def _cut(self, end: int) -> Piece:
+        """Return the current section, which ends at *end* of the text held."""
+        piece = Piece(self._part, self._name, bytes(self._text[:end]))
+        del self._text[:end]
+        return piece
+
+
+def split(chunks: Chunks) -> Iterator[Piece]:
+    """Cut a dump into pieces; joined again they are the dump."""
+    splitter = Splitter()
+    for chunk in chunks:
+        yield from splitter.feed(chunk)
+    yield from splitter.finish()
+
+
+def _may_become_header(text: bytearray, start: int) -> bool:
+    """Tell whether the ``--`` at *start* may begin a header that has not all arrived yet."""
+    arrived = len(text) - start
+    if arrived < LONGEST_TITLE:
+        return True
+    return arrived < LONGEST_HEADER and _HEADER_START.match(text, start) is not None
+
+
+def _plain_name(quoted: bytes | None) -> str:
+    """Undo the quoting of a name in a header."""
+    if not quoted:
+        return ""
+    text = quoted[1:-1].replace(b"\n-- ", b"\n").replace(b"``", b"`")
+    return text.decode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""Servers and their programs: connections, rights, schema, client programs, scratch servers."""

@@ -1,0 +1,227 @@
+"""Rights, proved from SHOW GRANTS: what a login may not see is missing from a dump in silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ulasis_backup.errors import PrivilegeMissing
+from ulasis_backup.model import Flavour
+from ulasis_backup.mysql.server import Server, quote
+
+GLOBAL_ONLY = frozenset(
+    {
+        "PROCESS", "RELOAD", "BINLOG MONITOR", "REPLICATION CLIENT", "SET USER", "SUPER",
+        "SET_USER_ID", "SET_ANY_DEFINER", "ALLOW_NONEXISTENT_DEFINER", "SYSTEM_USER",
+        "SHOW_ROUTINE",
+    }
+)  # fmt: skip
+READING = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+WRITING = (
+    "SELECT", "INSERT", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "LOCK TABLES",
+    "CREATE VIEW", "SHOW VIEW", "TRIGGER", "EVENT", "CREATE ROUTINE", "ALTER ROUTINE",
+)  # fmt: skip
+
+_GRANT = re.compile(
+    r"(?P<verb>GRANT|REVOKE) (?P<rights>.+?) ON (?:TABLE |)(?P<scope>(?:\*|`(?:[^`]|``)*`)\."
+    r"(?:\*|`(?:[^`]|``)*`)) (?:TO|FROM) ",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One line of SHOW GRANTS: rights on ``*.*``, on databases of a pattern, or on a table."""
+
+    rights: frozenset[str]
+    database: str
+    table: str
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A right that is missing, what it is needed for, and the statement that gives it."""
+
+    right: str
+    purpose: str
+    statement: str
+
+
+def read_grants(server: Server) -> tuple[Grant, ...]:
+    """Return the grants of the session's account and of the roles that are active in it."""
+    lines = [str(row[0]) for row in server.query("SHOW GRANTS")]
+    if not server.is_mariadb:
+        roles = str(server.value("SELECT CURRENT_ROLE()") or "NONE")
+        if roles != "NONE":
+            rows = server.query(f"SHOW GRANTS FOR CURRENT_USER() USING {roles}")
+            lines += [str(row[0]) for row in rows]
+    return parse_grants(lines)
+
+
+def parse_grants(lines: Iterable[str]) -> tuple[Grant, ...]:
+    """Return what *lines* of SHOW GRANTS give; lines about roles and proxies give nothing."""
+    found = []
+    for line in lines:
+        match = _GRANT.match(line)
+        if match:
+            database, table = _scope(match["scope"])
+            # Rights on single columns do not let a whole table be read.
+            rights = re.sub(r"\w+ \([^)]*\)", "", match["rights"])
+            found.append(
+                Grant(
+                    rights=frozenset(part.strip().upper() for part in rights.split(",")),
+                    database=database,
+                    table=table,
+                    revoked=match["verb"] == "REVOKE",
+                )
+            )
+    return tuple(found)
+
+
+def has(grants: Iterable[Grant], right: str, database: str) -> bool:
+    """Tell whether *grants* give *right* on every object of *database*."""
+    covering = [
+        grant
+        for grant in grants
+        if grant.table == "*" and _covers(grant.database, database, right)
+    ]
+    given = any(
+        right in grant.rights or _all_of(grant, right) for grant in covering if not grant.revoked
+    )
+    taken = any(right in grant.rights for grant in covering if grant.revoked)
+    return given and not taken
+
+
+def missing_for_backup(
+    server: Server, database: str, *, locks: bool, routines: bool = True
+) -> tuple[Missing, ...]:
+    """Return the rights without which a dump of *database* would lack something in silence.
+
+    With *locks*, tables without transactions are to be locked.
+    """
+    grants = read_grants(server)
+    wanted = list(READING) + (["LOCK TABLES"] if locks else [])
+    found = [
+        _missing(server, right, database, "read every object of the database")
+        for right in wanted
+        if not has(grants, right, database)
+    ]
+    if routines and not may_see_routines(server, grants):
+        found.append(_routine_right(server))
+    return tuple(found)
+
+
+def missing_for_restore(server: Server, database: str) -> tuple[Missing, ...]:
+    """Return the rights without which a restore into *database* would fail midway."""
+    grants = read_grants(server)
+    return tuple(
+        _missing(server, right, database, "write every object of the database")
+        for right in WRITING
+        if not has(grants, right, database)
+    )
+
+
+def may_set_definers(server: Server) -> bool:
+    """Tell whether objects of other definers than our own account can be created."""
+    grants = read_grants(server)
+    rights = ("SET USER", "SUPER", "SET_USER_ID", "SET_ANY_DEFINER")
+    return any(has(grants, right, "") for right in rights)
+
+
+def may_see_routines(server: Server, grants: Iterable[Grant]) -> bool:
+    """Tell whether the bodies of all routines can be read."""
+    if has(grants, "SELECT", "mysql") or has(grants, "SHOW_ROUTINE", ""):
+        return True
+    proc = [grant for grant in grants if (grant.database, grant.table) == ("mysql", "proc")]
+    if any("SELECT" in grant.rights or _all_of(grant, "SELECT") for grant in proc):
+        return True
+    return has(grants, "SHOW CREATE ROUTINE", "")
+
+
+def has_global(server: Server, *rights: str) -> bool:
+    """Tell whether any of the global *rights* is given."""
+    grants = read_grants(server)
+    return any(has(grants, right, "") for right in rights)
+
+
+def refuse(missing: tuple[Missing, ...], *, partial_hint: bool) -> PrivilegeMissing:
+    """Return the error that names all *missing* rights and the statements that give them."""
+    names = ", ".join(dict.fromkeys(entry.right for entry in missing))
+    purpose = missing[0].purpose
+    statements = " ".join(dict.fromkeys(entry.statement for entry in _joined(missing)))
+    hint = f"run as an administrator: {statements}"
+    if partial_hint:
+        hint += " (or `--allow-partial`: a backup that is marked partial)"
+    return PrivilegeMissing(f"the login lacks {names}: it cannot {purpose}", hint=hint)
+
+
+def _joined(missing: tuple[Missing, ...]) -> Iterable[Missing]:
+    """Join grants on the same objects into one statement."""
+    groups: dict[str, list[Missing]] = {}
+    for entry in missing:
+        groups.setdefault(entry.statement.split(" ON ", 1)[1], []).append(entry)
+    for tail, entries in groups.items():
+        rights = ", ".join(entry.right for entry in entries)
+        yield Missing(
+            right=rights, purpose=entries[0].purpose, statement=f"GRANT {rights} ON {tail}"
+        )
+
+
+def _missing(server: Server, right: str, database: str, purpose: str) -> Missing:
+    # In GRANT `_` and `%` stand for other characters unless escaped.
+    escaped = database.replace("_", "\\_").replace("%", "\\%")
+    scope = "*.*" if right in GLOBAL_ONLY else f"{quote(escaped)}.*"
+    statement = f"GRANT {right} ON {scope} TO {account(server)};"
+    return Missing(right=right, purpose=purpose, statement=statement)
+
+
+def _routine_right(server: Server) -> Missing:
+    purpose = "read the bodies of routines"
+    if not server.is_mariadb:
+        statement = f"GRANT SHOW_ROUTINE ON *.* TO {account(server)};"
+        return Missing(right="SHOW_ROUTINE", purpose=purpose, statement=statement)
+    statement = f"GRANT SELECT ON `mysql`.`proc` TO {account(server)};"
+    return Missing(right="SELECT", purpose=purpose, statement=statement)
+
+
+def account(server: Server) -> str:
+    """Return the session's account as it stands in GRANT statements."""
+    name, _, host = str(server.value("SELECT CURRENT_USER()")).rpartition("@")
+    quoted = (part.replace("\\", "\\\\").replace("'", "\\'") for part in (name, host))
+    return "@".join(f"'{part}'" for part in quoted)
+
+
+def _all_of(grant: Grant, right: str) -> bool:
+    """Tell whether ALL PRIVILEGES on the grant's scope holds *right*."""
+    everything = {"ALL PRIVILEGES", "ALL"} & grant.rights
+    return bool(everything) and (grant.database == "*" or right not in GLOBAL_ONLY)
+
+
+def _scope(scope: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(\*|`(?:[^`]|``)*`)\.(\*|`(?:[^`]|``)*`)", scope, re.DOTALL)
+    if match is None:
+        return "", ""
+    return _unquote(match[1]), _unquote(match[2])
+
+
+def _unquote(name: str) -> str:
+    return name[1:-1].replace("``", "`") if name.startswith("`") else name
+
+
+def _covers(pattern: str, database: str, right: str) -> bool:
+    if pattern == "*":
+        return True
+    if right in GLOBAL_ONLY or not database:
+        return False
+    return _matches(pattern, database)
+
+
+def _matches(pattern: str, database: str) -> bool:
+    """Match a database pattern of GRANT: ``%`` any text, ``_`` any character, ``\\`` escapes."""
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    translated = "".join(
+        ".*" if part == "%" else "." if part == "_" else re.escape(part[-1]) for part in parts
+    )
+    return re.fullmatch(translated, database, re.DOTALL) is not None

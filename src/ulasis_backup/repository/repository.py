@@ -1,0 +1,363 @@
+"""The repository: which backups there are, how to find one, and how one comes to exist."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ulasis_backup.errors import (
+    AmbiguousName,
+    AuthenticationFailed,
+    BackupNotFound,
+    BlobMissing,
+    IntegrityError,
+    UlasisError,
+    UnknownFormat,
+    WrongKey,
+)
+from ulasis_backup.model import Kind
+from ulasis_backup.repository import canonical, names
+from ulasis_backup.repository import manifest as manifests
+from ulasis_backup.repository.manifest import Manifest
+from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.storage.base import Blob, Storage
+from ulasis_backup.streams.encryption import CHANGED_HINT
+from ulasis_backup.streams.keys import DataKey
+
+FORMAT = 1
+REPOSITORY_FILE = "repository.json"
+LATEST = "latest"
+KNOWN_FEATURES: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A backup in a listing. ``problem`` says what keeps it from being read or trusted."""
+
+    name: PayloadName
+    manifest: Manifest
+    problem: UlasisError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oddity:
+    """A file in the repository that is no backup, what it seems to be, and what to do."""
+
+    name: str
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Everything in a repository: backups, oldest first, what is odd, and doubts about order."""
+
+    entries: tuple[Entry, ...]
+    oddities: tuple[Oddity, ...]
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Where the next backup of a series stands."""
+
+    id: str
+    sequence: int
+    previous: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository on *storage*, seen with the user's *key* (None: without)."""
+
+    storage: Storage
+    key: bytes | None
+
+
+def ensure(repository: Repository) -> bool:
+    """Make the repository unless it exists; return whether it was made.
+
+    Raises UnknownFormat when a newer version must not be written to.
+    """
+    storage = repository.storage
+    if storage.stat(REPOSITORY_FILE) is None:
+        body = {"format": FORMAT, "id": os.urandom(16).hex(), "features": []}
+        storage.put(REPOSITORY_FILE, [canonical.to_bytes(body)])
+        return True
+    body = canonical.from_bytes(_read(storage, REPOSITORY_FILE), name=REPOSITORY_FILE)
+    features = body.get("features")
+    unknown = set(features if isinstance(features, list) else ["?"]) - KNOWN_FEATURES
+    if body.get("format") != FORMAT or unknown:
+        message = f"{storage.place} was written by a newer version ({body.get('format')})"
+        raise UnknownFormat(message, hint="use a newer version of ulasis-backup")
+    return False
+
+
+def listing(repository: Repository) -> Listing:
+    """Return everything in *repository*; a file that cannot be read never hides the others."""
+    blobs = {blob.name: blob for blob in repository.storage.list()}
+    entries: list[Entry] = []
+    oddities: list[Oddity] = []
+    for name in blobs:
+        payload = names.parse_manifest(name)
+        if payload is None:
+            oddities += _oddity(name, blobs)
+            continue
+        try:
+            entries.append(_entry(repository, payload, blobs.get(str(payload))))
+        except UlasisError as error:
+            oddities.append(Oddity(name=name, what=error.message, hint=error.hint))
+    ordered = tuple(sorted(entries, key=_age))
+    return Listing(entries=ordered, oddities=tuple(oddities), doubts=_doubts(ordered))
+
+
+def load(repository: Repository, payload: PayloadName) -> Manifest:
+    """Return the manifest of *payload*, authentic as far as the key allows.
+
+    Raises BackupNotFound, IntegrityError and its children, UnknownFormat.
+    """
+    name = payload.manifest
+    try:
+        data = _read(repository.storage, name)
+    except BlobMissing:
+        hint = "list shows what there is; `restore --orphan` opens a payload without manifest"
+        raise BackupNotFound(f"{payload} has no manifest", hint=hint) from None
+    manifest = manifests.parse(data, name=name, key=repository.key)
+    if (manifest.header.id, manifest.header.payload) != (payload.backup_id, str(payload)):
+        message = f"{name} belongs to another backup, {manifest.header.payload}"
+        raise AuthenticationFailed(message, hint=CHANGED_HINT)
+    return manifest
+
+
+def load_trusted(
+    repository: Repository, payload: PayloadName, *, allow_unauthenticated: bool = False
+) -> Manifest:
+    """Return the manifest of *payload* with details; refuse what a configured key cannot vouch for.
+
+    Raises AuthenticationFailed for an unsigned backup while a key is configured, unless
+    *allow_unauthenticated*.
+    """
+    manifest = manifests.need_key(load(repository, payload))
+    if repository.key and not manifest.signed and not allow_unauthenticated:
+        message = f"{payload} is not signed, although a key is configured"
+        hint = (
+            "it was made without the key, or somebody replaced it; if you know it to be good, "
+            "use --allow-unauthenticated"
+        )
+        raise AuthenticationFailed(message, hint=hint)
+    return manifest
+
+
+def find(
+    repository: Repository, text: str, *, server_name: str, databases: Sequence[str]
+) -> PayloadName:
+    """Return the payload that *text* names: ``latest``, a file name, an id, or a unique prefix.
+
+    ``latest`` is the newest backup of *server_name* and *databases* that is no safety backup.
+    """
+    if text == LATEST:
+        return _latest(listing(repository).entries, server_name, tuple(databases))
+    wanted = text.rsplit("/", 1)[-1].removesuffix(names.MANIFEST_SUFFIX)
+    blobs = [blob.name for blob in repository.storage.list()]
+    known = {str(name): name for name in _payload_names(blobs)}
+    if wanted in known:
+        return known[wanted]
+    matching = [name for name in known.values() if _answers_to(name, wanted)]
+    exact = [name for name in matching if wanted == name.backup_id]
+    if len(exact or matching) == 1:
+        return (exact or matching)[0]
+    if matching:
+        shown = ", ".join(str(name) for name in matching[:5])
+        message = f"{text!r} names {len(matching)} backups: {shown}"
+        raise AmbiguousName(message, hint="give more of the name")
+    raise _not_found(text, wanted, blobs)
+
+
+def series_of(entries: Iterable[Entry], server_name: str, databases: Sequence[str]) -> Series:
+    """Return where the next backup of *server_name* and *databases* stands."""
+    ours = _in_series(entries, server_name, tuple(databases))
+    if not ours:
+        return Series(id=os.urandom(8).hex(), sequence=1, previous="")
+    last = ours[-1].manifest
+    header = last.header
+    return Series(id=header.series, sequence=header.sequence + 1, previous=last.digest)
+
+
+def commit(
+    repository: Repository, payload: PayloadName, manifest: bytes, key_copy: bytes | None
+) -> None:
+    """Make the backup whose *payload* is stored exist: key copy, then the manifest, last."""
+    if key_copy is not None:
+        repository.storage.put(payload.key_copy, [key_copy])
+    repository.storage.put(payload.manifest, [manifest])
+
+
+def key_copy(keys: tuple[manifests.WrappedKey, ...], data_key: DataKey) -> bytes:
+    """Return the bytes of ``keys/<backup>.json``."""
+    body = manifests.serialise_keys(keys, data_key)
+    return canonical.to_bytes(body | {"format": FORMAT, "id": data_key.backup_id})
+
+
+def check_key_copy(repository: Repository, manifest: Manifest, payload: PayloadName) -> str:
+    """Return what is wrong with the spare key copy of *manifest*, or an empty string."""
+    if not manifest.keys or repository.key is None:
+        return ""
+    try:
+        data = _read(repository.storage, payload.key_copy)
+        body = canonical.from_bytes(data, name=payload.key_copy)
+        manifests.parse_key_copy(
+            data, name=payload.key_copy, backup_id=payload.backup_id, key=repository.key
+        )
+    except UlasisError as error:
+        return error.message
+    expected = {"format": FORMAT, "id": payload.backup_id}
+    if {name: body.get(name) for name in expected} != expected:
+        return f"{payload.key_copy} is not the copy of this backup's keys"
+    return ""
+
+
+def orphan_key(repository: Repository, backup_id: str) -> DataKey:
+    """Return the data key of a backup whose manifest is lost, from the spare copy."""
+    name = f"keys/{backup_id}.json"
+    if repository.key is None:
+        hint = "set BACKUP_ENCRYPTION_KEY or BACKUP_ENCRYPTION_KEY_FILE"
+        raise WrongKey(f"{backup_id} is encrypted, and no key is configured", hint=hint)
+    data = _read(repository.storage, name)
+    return manifests.parse_key_copy(data, name=name, backup_id=backup_id, key=repository.key)
+
+
+def belongs_to(entry: Entry, server_name: str, databases: Sequence[str]) -> bool:
+    """Tell whether *entry* is a backup of *server_name* and *databases*, as far as we can read."""
+    details = entry.manifest.details
+    ours = entry.manifest.header.databases == tuple(databases)
+    return ours and details is not None and details.server_name == server_name
+
+
+def _read(storage: Storage, name: str) -> bytes:
+    data = b""
+    for chunk in storage.open(name):
+        data += chunk
+        if len(data) > canonical.MOST_BYTES:
+            raise IntegrityError(f"{name} is too large", hint=canonical.HINT)
+    return data
+
+
+def _entry(repository: Repository, payload: PayloadName, blob: Blob | None) -> Entry:
+    problem: UlasisError | None = None
+    try:
+        manifest = load(repository, payload)
+    except WrongKey as error:
+        problem = error
+        manifest = load(Repository(repository.storage, None), payload)
+    if blob is None:
+        hint = "the backup is lost; look for a copy, or remove the manifest"
+        raise BlobMissing(f"the payload {payload} is missing", hint=hint)
+    if blob.bytes != manifest.header.stored.bytes:
+        message = f"the payload has {blob.bytes:,} bytes instead of {manifest.header.stored.bytes:,}"
+        problem = IntegrityError(message, hint=CHANGED_HINT)
+    elif repository.key and not manifest.signed:
+        problem = AuthenticationFailed("not signed, although a key is configured")
+    return Entry(name=payload, manifest=manifest, problem=problem)
+
+
+def _oddity(name: str, blobs: dict[str, Blob]) -> list[Oddity]:
+    payload = names.parse_payload(name)
+    if payload and payload.manifest not in blobs:
+        what = "payload without manifest: a backup that never finished, or whose manifest is lost"
+        hint = "remove it if a run was cut off; else `restore --orphan` can open it"
+        return [Oddity(name=name, what=what, hint=hint)]
+    if payload or name == REPOSITORY_FILE:
+        return []
+    if names.looks_old(name):
+        what = "foreign: written by the old scripts; never touched by us"
+        return [Oddity(name=name, what=what, hint="restore it with the tool that wrote it")]
+    return [Oddity(name=name, what="foreign: not ours; never touched by us", hint="")]
+
+
+def _age(entry: Entry) -> tuple[datetime, int]:
+    header = entry.manifest.header
+    return datetime.fromisoformat(header.started_at), header.sequence
+
+
+def _in_series(
+    entries: Iterable[Entry], server_name: str, databases: tuple[str, ...]
+) -> list[Entry]:
+    """Return the entries of one series, by sequence number, so not by anybody's clock."""
+    ours = [entry for entry in entries if belongs_to(entry, server_name, databases)]
+    if not ours:
+        return []
+    series = max(ours, key=_age).manifest.header.series
+    mine = [entry for entry in ours if entry.manifest.header.series == series]
+    return sorted(mine, key=lambda entry: entry.manifest.header.sequence)
+
+
+def _latest(
+    entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]
+) -> PayloadName:
+    ours = _in_series(entries, server_name, databases)
+    usual = [entry for entry in ours if entry.manifest.header.kind is not Kind.SAFETY]
+    if usual:
+        return usual[-1].name
+    name = ", ".join(databases)
+    message = f"there is no backup of {name} on {server_name}"
+    raise BackupNotFound(message, hint=_elsewhere(entries, databases))
+
+
+def _elsewhere(entries: Sequence[Entry], databases: tuple[str, ...]) -> str:
+    """Say where else the wanted database is found: at three in the morning that is the answer."""
+    same = [entry for entry in entries if entry.manifest.header.databases == databases]
+    if not same:
+        return "`ulasis-backup list` shows what there is; `ulasis-backup backup` makes one"
+    newest = max(same, key=_age)
+    details = newest.manifest.details
+    where = f"of server {details.server_name}" if details else "made with a key you have not set"
+    return f"there are {len(same)} {where}: name one of them, the newest is {newest.name}"
+
+
+def _payload_names(blobs: Iterable[str]) -> list[PayloadName]:
+    found = {
+        str(name): name
+        for blob in blobs
+        if (name := names.parse_manifest(blob) or names.parse_payload(blob))
+    }
+    return list(found.values())
+
+
+def _answers_to(name: PayloadName, wanted: str) -> bool:
+    starts = (str(name), name.backup_id, names.short_id(name.backup_id))
+    return bool(wanted) and any(start.startswith(wanted) for start in starts)
+
+
+def _not_found(text: str, wanted: str, blobs: Sequence[str]) -> BackupNotFound:
+    if wanted in blobs and names.looks_old(wanted):
+        message = f"{text} was written by the old scripts and cannot be read by this tool"
+        return BackupNotFound(message, hint="restore it with the tool that wrote it")
+    hint = "`ulasis-backup list` shows the backups that there are"
+    return BackupNotFound(f"no backup answers to {text!r}", hint=hint)
+
+
+def _doubts(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Return what the sequence numbers and digests say against the order of the backups."""
+    found: list[str] = []
+    for series in dict.fromkeys(entry.manifest.header.series for entry in entries):
+        members = sorted(
+            (entry for entry in entries if entry.manifest.header.series == series),
+            key=lambda entry: entry.manifest.header.sequence,
+        )
+        for before, after in zip(members, members[1:], strict=False):
+            found += _doubt(before, after)
+    return tuple(found)
+
+
+def _doubt(before: Entry, after: Entry) -> list[str]:
+    first, second = before.manifest.header, after.manifest.header
+    step = second.sequence - first.sequence
+    if step == 0:
+        return [f"{after.name} has the same sequence number as {before.name} ({second.sequence})"]
+    if step == 1 and second.previous != before.manifest.digest:
+        return [f"{after.name} does not follow {before.name}: one of them was put there later"]
+    if step > 1:
+        return [f"{step - 1} backup(s) between {before.name} and {after.name} are gone"]
+    return []

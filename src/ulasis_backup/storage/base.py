@@ -1,0 +1,53 @@
+"""What every storage can do. The contract tests in ``tests/contract`` run against each driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """A stored blob: its name (with ``/`` between folders), size in bytes, time of change."""
+
+    name: str
+    bytes: int
+    modified_at: datetime
+
+
+class Storage(Protocol):
+    """A place for named blobs. Blobs are immutable: written whole or not at all."""
+
+    @property
+    def place(self) -> str:
+        """Return the place for messages, e.g. the folder's path."""
+        ...
+
+    def put(self, name: str, chunks: Iterable[bytes], *, replace: bool = False) -> None:
+        """Store *chunks* as *name*, all or nothing.
+
+        An exception from *chunks* leaves nothing behind and goes on to the caller. Raises
+        NameTaken unless *replace*, StorageFull, StorageDenied. Durable when it returns.
+        """
+        ...
+
+    def open(self, name: str) -> Iterator[bytes]:
+        """Read *name* in chunks; always the version that existed at the first read.
+
+        Raises BlobMissing before the first chunk.
+        """
+        ...
+
+    def stat(self, name: str) -> Blob | None:
+        """Return size and time of *name*, or None when there is none."""
+        ...
+
+    def list(self, folder: str = "") -> Iterator[Blob]:
+        """Return the blobs directly in *folder*, sorted by name; none for a missing folder."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove *name*; idempotent."""
+        ...

@@ -1,0 +1,98 @@
+"""Chunks of bytes and the stages that they pass."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ulasis_backup.model import Size
+
+Chunks = Iterator[bytes]
+Stage = Callable[[Chunks], Chunks]
+
+CHUNK = 1 << 20
+"""Bytes that are read at once."""
+
+
+def flow(source: Chunks, *stages: Stage) -> Chunks:
+    """Send *source* through *stages*, first stage first; nothing runs until it is read."""
+    for stage in stages:
+        source = stage(source)
+    return source
+
+
+class Meter:
+    """A stage that counts and digests what passes; ``result`` is right once all has passed."""
+
+    def __init__(self, on_bytes: Callable[[int], None] | None = None) -> None:
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self._on_bytes = on_bytes
+
+    def __call__(self, chunks: Chunks) -> Chunks:
+        for chunk in chunks:
+            self._digest.update(chunk)
+            self._bytes += len(chunk)
+            if self._on_bytes:
+                self._on_bytes(self._bytes)
+            yield chunk
+
+    @property
+    def result(self) -> Size:
+        """Return size and SHA-256 of what has passed so far."""
+        return Size(bytes=self._bytes, sha256=self._digest.hexdigest())
+
+
+def drain(chunks: Iterable[bytes]) -> int:
+    """Read *chunks* to the end and return how many bytes they held."""
+    return sum(len(chunk) for chunk in chunks)
+
+
+def blocks(chunks: Chunks, size: int) -> Chunks:
+    """Cut and join *chunks* into blocks of exactly *size* bytes; the last may be shorter."""
+    held: list[bytes] = []
+    have = 0
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while have + len(rest) >= size:
+            held.append(bytes(rest[: size - have]) if have or len(rest) != size else chunk)
+            rest = rest[size - have :]
+            yield held[0] if len(held) == 1 else b"".join(held)
+            held, have = [], 0
+        if rest:
+            held.append(bytes(rest))
+            have += len(rest)
+    if held:
+        yield b"".join(held)
+
+
+def threads(wanted: int) -> int:
+    """Return how many threads work: *wanted*, or for 0 one a core and at most four."""
+    return wanted or min(4, os.cpu_count() or 1)
+
+
+def in_parallel(work: Callable[[bytes], bytes], count: int) -> Stage:
+    """Return a stage that applies *work* to each chunk on *count* threads, keeping the order.
+
+    *work* must release the interpreter lock to gain anything. At most ``count + 2`` chunks are
+    held, so memory stays bounded however slow the reader is.
+    """
+
+    def stage(chunks: Chunks) -> Chunks:
+        waiting: deque[Future[bytes]] = deque()
+        with ThreadPoolExecutor(count, thread_name_prefix="stage") as pool:
+            try:
+                for chunk in chunks:
+                    waiting.append(pool.submit(work, chunk))
+                    if len(waiting) > count + 1:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    return stage
