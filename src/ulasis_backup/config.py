@@ -53,9 +53,7 @@ class Settings(BaseModel):
     backup_compression: Literal["gzip", "zstd", "none"] = Field(
         "gzip", description="Compression of new backups."
     )
-    backup_compression_level: int = Field(
-        6, ge=1, le=9, description="1 (fastest) to 9 (smallest)."
-    )
+    backup_compression_level: int = Field(6, ge=1, le=9, description="1 (fastest) to 9 (smallest).")
     backup_compression_threads: int = Field(
         0, ge=0, le=64, description="Threads that compress; 0: one a core, at most 4."
     )
@@ -272,7 +270,8 @@ def _read_secret_files(values: dict[str, object]) -> dict[str, object]:
         if values.get(secret):
             name = secret.upper()
             raise SettingsError(
-                f"both {name} and {name}_FILE are set", hint=f"remove one of them: {name} or the file"
+                f"both {name} and {name}_FILE are set",
+                hint=f"remove one of them: {name} or the file",
             )
         values[secret] = _read_secret_file(f"{secret.upper()}_FILE", Path(str(path)))
     return values

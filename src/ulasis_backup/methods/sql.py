@@ -69,6 +69,7 @@ class SqlOptions:
     block_ddl: bool = True
     ddl_wait: int = 10
     allow_partial: bool = False
+    look_for_losses: bool = True
     programs_folder: Path | None = None
 
 
@@ -95,6 +96,7 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
     """
     schema.need_database(server, database)
     refuse_cutting_variables(server)
+    _refuse_endless_events(server, database)
     found = schema.catalogue(server, database)
     needing = [table.name for table in found.tables if table.needs_lock]
     missing = privileges.missing_for_backup(
@@ -114,13 +116,15 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
         database=database,
         program=program,
         arguments=(
-            *OPTIONS, *_flavour_options(server, database), *position,
+            *OPTIONS,
+            *_flavour_options(server, database),
+            *position,
             *(f"--ignore-table={database}.{view.name}" for view in broken),
         ),  # fmt: skip
         catalogue=found,
         locked=tuple(needing) if lock else (),
         left_out=broken,
-        text_losses=find_losses(server, database, found),
+        text_losses=find_losses(server, database, found) if options.look_for_losses else (),
         fallbacks=fallbacks,
         partial=bool(missing),
     )
@@ -134,6 +138,22 @@ def refuse_cutting_variables(server: Server) -> None:
             message = f"the server's global {name} is {rows[0][1]}: {effect}"
             hint = f"run as an administrator: SET GLOBAL {name} = DEFAULT;"
             raise ServerUnsuitable(message, hint=hint)
+
+
+def _refuse_endless_events(server: Server, database: str) -> None:
+    """Raise DumpFailed for events on which mariadb-dump never ends.
+
+    It looks for a delimiter that an event's body does not hold, and loops when that holds ``;;``.
+    """
+    rows = server.query(
+        "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s "
+        "AND EVENT_DEFINITION LIKE %s",
+        (database, "%;;%"),
+    )
+    if rows:
+        names = _some([name for (name,) in rows])
+        message = f"the dump program would hang on event {names}: its body holds ';;'"
+        raise DumpFailed(message, hint="write it without two semicolons in a row: ALTER EVENT")
 
 
 class SqlCapture:
@@ -168,12 +188,16 @@ class SqlCapture:
             guard.check()
             self._note_guard(guard)
 
-    def captured(self) -> Captured:
-        """Return what the dump contained."""
+    def contents(self) -> Contents:
+        """Return the dump's tables, objects and digests."""
         if self._contents is None:
             msg = "the dump has not ended"
             raise RuntimeError(msg)
-        plan, contents = self._plan, self._contents
+        return self._contents
+
+    def captured(self) -> Captured:
+        """Return what the dump contained, and what has to be said about it."""
+        plan, contents = self._plan, self.contents()
         return Captured(
             program=plan.program.version,
             plain=contents.plain,
@@ -267,5 +291,3 @@ def _dump_error(error: ProgramFailed) -> ServerError:
 def _some(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-

@@ -76,7 +76,9 @@ def _empty_members(server: Server, database: str) -> Iterator[TextLoss]:
         if "''" not in inside.replace("'''", "").split(","):
             continue
         name = quote(column)
-        lost = f"{name} + 0 = 0" if kind == "enum" else f"FIND_IN_SET('', {name}) AND {name} + 0 > 0"
+        lost = (
+            f"{name} + 0 = 0" if kind == "enum" else f"FIND_IN_SET('', {name}) AND {name} + 0 > 0"
+        )
         sql = f"SELECT COUNT(*) FROM {quote(database)}.{quote(table)} WHERE {lost}"
         try:
             count = int(server.value(sql))

@@ -83,9 +83,7 @@ def parse_grants(lines: Iterable[str]) -> tuple[Grant, ...]:
 def has(grants: Iterable[Grant], right: str, database: str) -> bool:
     """Tell whether *grants* give *right* on every object of *database*."""
     covering = [
-        grant
-        for grant in grants
-        if grant.table == "*" and _covers(grant.database, database, right)
+        grant for grant in grants if grant.table == "*" and _covers(grant.database, database, right)
     ]
     given = any(
         right in grant.rights or _all_of(grant, right) for grant in covering if not grant.revoked

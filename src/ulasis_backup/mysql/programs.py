@@ -164,7 +164,11 @@ def run(command: Sequence[str], *, timeout: float | None = None) -> str:
 
 def environment() -> dict[str, str]:
     """Return the environment of our children: no secrets, no option files, plain messages."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
+        if name in os.environ
+    }
     # The login path file is read even with --defaults-file; an empty one says nothing.
     return kept | {
         "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "TZ": "UTC",
@@ -286,7 +290,9 @@ def _expect_success(
 
 def _failed(command: Sequence[str], status: int, said: str) -> ProgramFailed:
     name = Path(command[0]).name
-    ended = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+    ended = (
+        f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+    )
     words = f": {said}" if said else ""
     hint = "see the message above; `ulasis-backup check` tests the set-up"
     return ProgramFailed(f"{name} {ended}{words}", hint=hint, status=status, said=said)

@@ -43,11 +43,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oddity:
-    """A file in the repository that is no backup, what it seems to be, and what to do."""
+    """A file in the repository that is no backup, what it seems to be, and what to do.
+
+    ``error`` is set where a manifest of ours cannot be read or trusted.
+    """
 
     name: str
     what: str
     hint: str
+    error: UlasisError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,7 @@ def listing(repository: Repository) -> Listing:
         try:
             entries.append(_entry(repository, payload, blobs.get(str(payload))))
         except UlasisError as error:
-            oddities.append(Oddity(name=name, what=error.message, hint=error.hint))
+            oddities.append(Oddity(name=name, what=error.message, hint=error.hint, error=error))
     ordered = tuple(sorted(entries, key=_age))
     return Listing(entries=ordered, oddities=tuple(oddities), doubts=_doubts(ordered))
 
@@ -255,7 +259,9 @@ def _entry(repository: Repository, payload: PayloadName, blob: Blob | None) -> E
         hint = "the backup is lost; look for a copy, or remove the manifest"
         raise BlobMissing(f"the payload {payload} is missing", hint=hint)
     if blob.bytes != manifest.header.stored.bytes:
-        message = f"the payload has {blob.bytes:,} bytes instead of {manifest.header.stored.bytes:,}"
+        message = (
+            f"the payload has {blob.bytes:,} bytes instead of {manifest.header.stored.bytes:,}"
+        )
         problem = IntegrityError(message, hint=CHANGED_HINT)
     elif repository.key and not manifest.signed:
         problem = AuthenticationFailed("not signed, although a key is configured")
@@ -293,9 +299,7 @@ def _in_series(
     return sorted(mine, key=lambda entry: entry.manifest.header.sequence)
 
 
-def _latest(
-    entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]
-) -> PayloadName:
+def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]) -> PayloadName:
     ours = _in_series(entries, server_name, databases)
     usual = [entry for entry in ours if entry.manifest.header.kind is not Kind.SAFETY]
     if usual:

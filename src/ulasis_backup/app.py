@@ -1,0 +1,17 @@
+"""The composition root: settings become storage, repository, and observers."""
+
+from __future__ import annotations
+
+from ulasis_backup.config import Config
+from ulasis_backup.events import Observe
+from ulasis_backup.operations.context import Context
+from ulasis_backup.repository.repository import Repository
+from ulasis_backup.storage.local import LocalStorage
+from ulasis_backup.streams.keys import parse_key
+
+
+def build(config: Config, observe: Observe) -> Context:
+    """Put together what the operations work with. Raises SettingsError for an unusable key."""
+    key = parse_key(config.key) if config.key else None
+    storage = LocalStorage(config.settings.backup_dir)
+    return Context(config=config, repository=Repository(storage, key), observe=observe)

@@ -1,0 +1,208 @@
+"""``backup``, ``verify``, ``verify-all``: making backups and looking at their bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ulasis_backup.cli.session import Session
+from ulasis_backup.errors import ObjectsLeftOut, UlasisError
+
+if TYPE_CHECKING:
+    from ulasis_backup.operations.backup import MadeBackup
+    from ulasis_backup.operations.verify import Verification
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="BACKUP", help="File name, id, unique prefix of either, or `latest`."),
+]
+AllowUnauthenticated = Annotated[
+    bool,
+    typer.Option("--allow-unauthenticated", help="Accept a backup that no key vouches for."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    app.command("backup")(backup)
+    app.command("verify")(verify)
+    app.command("verify-all")(verify_all)
+
+
+def backup(
+    context: typer.Context,
+    *,
+    note: Annotated[str, typer.Option(help="A few words to find it by (not encrypted).")] = "",
+    scheduled: Annotated[bool, typer.Option(help="Mark it as made by a schedule.")] = False,
+    allow_partial: Annotated[
+        bool, typer.Option(help="Go on without all rights; the backup is marked partial.")
+    ] = False,
+) -> None:
+    """Back up the database (or databases) of DB_NAME."""
+    from ulasis_backup.model import Kind  # noqa: PLC0415
+    from ulasis_backup.mysql.server import connect  # noqa: PLC0415
+    from ulasis_backup.operations.backup import BackupRequest, back_up  # noqa: PLC0415
+    from ulasis_backup.operations.context import chosen_databases  # noqa: PLC0415
+
+    session: Session = context.obj
+    kind = Kind.SCHEDULED if scheduled else Kind.MANUAL
+    made: list[MadeBackup] = []
+    failed: list[tuple[str, UlasisError]] = []
+    with session.context() as world:
+        with connect(world.config.reading) as server:
+            databases = chosen_databases(world.config, server)
+        for database in databases:
+            request = BackupRequest(
+                database=database, kind=kind, note=note, allow_partial=allow_partial
+            )
+            try:
+                made.append(back_up(world, request))
+            except UlasisError as error:
+                if len(databases) == 1:
+                    raise
+                session.warn(f"{database}: {error.message}", error.hint)
+                failed.append((database, error))
+    _show_made(session, made, failed)
+
+
+def verify(
+    context: typer.Context, name: Name, *, allow_unauthenticated: AllowUnauthenticated = False
+) -> None:
+    """Check that every stored byte of a backup is authentic, complete, and a whole dump."""
+    from ulasis_backup.operations import verify as operation  # noqa: PLC0415
+    from ulasis_backup.repository.repository import find  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        config = world.config
+        payload = find(
+            world.repository, name, server_name=config.server_name, databases=config.databases
+        )
+        found = operation.verify(world, payload, allow_unauthenticated=allow_unauthenticated)
+    session.show(_verification(found), *_verification_lines(found))
+
+
+def verify_all(context: typer.Context) -> None:
+    """Verify every backup in the repository; the exit code is the first failure's."""
+    from ulasis_backup.cli.render import table  # noqa: PLC0415
+    from ulasis_backup.operations import verify as operation  # noqa: PLC0415
+    from ulasis_backup.repository.repository import listing  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        found = list(operation.verify_all(world))
+        doubts = listing(world.repository).doubts
+    rows = table("Backup", "Verdict", "Says")
+    for entry in found:
+        said = entry.problem.message if entry.problem else "; ".join(entry.notes)
+        rows.add_row(entry.name, str(entry.verdict), said)
+    bad = [entry for entry in found if entry.problem]
+    summary = f"{len(found) - len(bad)} intact, {len(bad)} failed"
+    document = {
+        "backups": [_verification(entry) for entry in found], "failed": len(bad),
+        "doubts": list(doubts),
+    }  # fmt: skip
+    session.show(document, rows, summary, *(f"note: {doubt}" for doubt in doubts))
+    for entry in bad:
+        if entry.problem and not session.json:
+            session.warn(f"{entry.name}: {entry.problem.message}", entry.problem.hint)
+    if bad and bad[0].problem:
+        raise typer.Exit(bad[0].problem.exit_code)
+
+
+def _show_made(
+    session: Session, made: list[MadeBackup], failed: list[tuple[str, UlasisError]]
+) -> None:
+    document = {
+        "backups": [_made(entry) for entry in made],
+        "failed": [
+            {"database": database, "message": error.message, "exit_code": error.exit_code}
+            for database, error in failed
+        ],
+    }
+    lines = [_made_line(entry) for entry in made]
+    if len(made) > 1:
+        lines.append("each database was read at a moment of its own")
+    left_out = [
+        f"{entry.kind} {entry.name}"
+        for backup in made
+        if backup.manifest.details
+        for entry in backup.manifest.details.left_out
+    ]
+    if not left_out or failed or session.json:
+        session.show(document, *lines)
+    if failed:
+        raise typer.Exit(failed[0][1].exit_code)
+    if left_out:
+        message = f"the backup is made, without {', '.join(left_out)}"
+        hint = "the server itself cannot read that; mend or drop it (its definition is kept)"
+        if session.json:
+            raise typer.Exit(ObjectsLeftOut.exit_code)
+        session.show(document, *lines)
+        raise ObjectsLeftOut(message, hint=hint)
+
+
+def _made(made: MadeBackup) -> dict[str, Any]:
+    header, details = made.manifest.header, made.manifest.details
+    return {
+        "backup": str(made.name),
+        "id": header.id,
+        "database": header.databases[0],
+        "kind": header.kind,
+        "sequence": header.sequence,
+        "partial": header.partial,
+        "encrypted": made.manifest.encrypted,
+        "stored_bytes": header.stored.bytes,
+        "plain_bytes": details.plain.bytes if details else None,
+        "tables": len(details.tables) if details else None,
+        "seconds": round(made.seconds, 3),
+        "left_out": [entry.name for entry in details.left_out] if details else [],
+        "text_losses": [
+            {"table": loss.table, "column": loss.column, "what": loss.what, "values": loss.values}
+            for loss in (details.text_losses if details else ())
+        ],
+        "notices": [*details.fallbacks, *details.warnings] if details else [],
+    }
+
+
+def _made_line(made: MadeBackup) -> str:
+    from ulasis_backup.cli.render import rate, size  # noqa: PLC0415
+
+    header, details = made.manifest.header, made.manifest.details
+    plain = details.plain.bytes if details else 0
+    tables = len(details.tables) if details else 0
+    kept = "encrypted" if made.manifest.encrypted else "not encrypted"
+    partial = ", PARTIAL" if header.partial else ""
+    return (
+        f"{made.name}\n  {tables} tables, {size(plain)} stored in {size(header.stored.bytes)}, "
+        f"{kept}{partial}, {made.seconds:.1f} s ({rate(plain, made.seconds)})"
+    )
+
+
+def _verification(found: Verification) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "backup": found.name, "verdict": str(found.verdict), "notes": list(found.notes),
+        "seconds": round(found.seconds, 3),
+    }  # fmt: skip
+    if found.problem:
+        document |= {
+            "problem": found.problem.message,
+            "hint": found.problem.hint,
+            "exit_code": found.problem.exit_code,
+        }
+    return document
+
+
+def _verification_lines(found: Verification) -> list[str]:
+    from ulasis_backup.cli.render import size  # noqa: PLC0415
+
+    lines = [f"{found.name}: {found.verdict}"]
+    details = found.manifest.details if found.manifest else None
+    if details:
+        rows = sum(table.rows or 0 for table in details.tables)
+        lines.append(
+            f"  {len(details.tables)} tables, {rows:,} rows, {len(details.objects)} other objects, "
+            f"{size(details.plain.bytes)} read in {found.seconds:.1f} s"
+        )
+    return lines + [f"  note: {note}" for note in found.notes]

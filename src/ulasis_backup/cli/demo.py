@@ -1,0 +1,116 @@
+"""``demo``: tells the story while it happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from ulasis_backup.cli.render import rate, size, table
+from ulasis_backup.cli.session import Session
+from ulasis_backup.errors import NotEqual
+from ulasis_backup.methods.contents import Contents
+from ulasis_backup.observers.log import configure, log_events
+from ulasis_backup.operations.check import check
+from ulasis_backup.operations.compare import Comparison
+from ulasis_backup.operations.demo import (
+    DATABASE,
+    back_up_sample,
+    compare_with,
+    demo_world,
+    strike,
+)
+from ulasis_backup.operations.restore import RestoreRequest, restore
+from ulasis_backup.operations.verify import verify
+from ulasis_backup.repository.repository import listing
+
+
+def run_demo(session: Session) -> dict[str, Any]:
+    """Run the whole cycle, telling each step; return what happened, for ``--json``.
+
+    Raises NotEqual if the restored database is not equal to the backup.
+    """
+    configure(session.verbosity, "text")
+    step = _Story(session)
+    step("1. Start a private MariaDB with a sample database (businesses, reviews, orders …)")
+    with demo_world(log_events()) as world:
+        step("2. Check: may we read everything, is the storage sound?")
+        findings = list(check(world.context))
+        step.say(
+            *(f"   {finding.state:8} {finding.name}: {finding.message}" for finding in findings)
+        )
+        step("3. Back up: mariadb-dump → gzip → AES-256 → checksums → manifest, last")
+        made = back_up_sample(world)
+        header, details = made.manifest.header, made.manifest.details
+        plain = details.plain.bytes if details else 0
+        step.say(
+            f"   {made.name}",
+            f"   {size(plain)} stored in {size(header.stored.bytes)}, "
+            f"{made.seconds:.1f} s ({rate(plain, made.seconds)})",
+        )
+        step("4. List what is in the repository")
+        step.say(*(f"   {entry.name}" for entry in listing(world.context.repository).entries))
+        step("5. Verify: is every stored byte authentic, and is it a whole dump?")
+        verified = verify(world.context, made.name)
+        step.say(f"   {verified.verdict}, {verified.seconds:.1f} s")
+        step("6. A disaster happens")
+        step.say(*(f"   {statement};" for statement in strike(world)))
+        contents, broken = compare_with(world, made)
+        step.say(_comparison(contents, broken))
+        step("7. Restore (a safety backup of the damaged state is made first)")
+        request = RestoreRequest(name=made.name)
+        restored = restore(world.context, request, confirm=lambda _: True)
+        step.say(
+            f"   {restored.seconds:.1f} s; the damaged state is kept in "
+            f"{restored.safety.name if restored.safety else '(none)'}"
+        )
+        step("8. Compare every table with the backup: before the disaster, and now")
+        contents, whole = compare_with(world, made)
+        step.say(_comparison(contents, whole))
+        rest = [f"{entry.kind} {entry.name}" for entry in contents.objects]
+        step.say(f"   {len(rest)} other objects are equal too: {', '.join(rest)}")
+    if not whole.equal:
+        raise NotEqual(f"not equal after the restore: {'; '.join(whole.differences)}")
+    return {
+        "backup": str(made.name),
+        "verdict": str(verified.verdict),
+        "rows": sum(entry.rows or 0 for entry in contents.tables),
+        "tables": len(contents.tables),
+        "disaster": {"differences": list(broken.differences)},
+        "restored": {"differences": list(whole.differences), "equal": whole.equal},
+        "database": DATABASE,
+    }
+
+
+class _Story:
+    """Says steps and facts, unless the output is JSON."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, title: str) -> None:
+        self.say(f"\n{title}")
+
+    def say(self, *parts: str | Table) -> None:
+        if not self._session.json:
+            self._session.show(None, *parts)
+
+
+def _comparison(contents: Contents, found: Comparison) -> Table:
+    """Return a table with a row for each table: rows in the backup, rows now, verdict."""
+    now = {entry.name: entry for entry in found.actual.tables}
+    rows = table("   Table", "In the backup", "Now", "", right=("In the backup", "Now"))
+    for entry in contents.tables:
+        got = now.pop(entry.name, None)
+        if got is None:
+            rows.add_row(f"   {entry.name}", f"{entry.rows:,}", "missing", "LOST")
+            continue
+        equal = (entry.rows_digest, entry.definition) == (got.rows_digest, got.definition)
+        verdict = "equal" if equal else "DIFFERENT"
+        rows.add_row(f"   {entry.name}", f"{entry.rows:,}", f"{got.rows:,}", verdict)
+    for name, got in now.items():
+        rows.add_row(f"   {name}", "-", f"{got.rows:,}", "NOT IN THE BACKUP")
+    for difference in found.differences:
+        if not difference.startswith("table "):
+            rows.add_row(f"   {difference}", "", "", "DIFFERENT")
+    return rows

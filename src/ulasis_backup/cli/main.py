@@ -1,0 +1,143 @@
+"""The command ``ulasis-backup``: global options, the commands, and the edge where errors end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from ulasis_backup import __version__, errors
+from ulasis_backup.cli import backups, repository, restores, setup
+from ulasis_backup.cli.session import Session, session_of
+from ulasis_backup.errors import UlasisError
+
+app = typer.Typer(
+    name="ulasis-backup",
+    help="Back up MySQL and MariaDB databases, verify the backups, and restore them.",
+    epilog="Set-up: `ulasis-backup init`, then `ulasis-backup check`. Try it: `ulasis-backup demo`.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (backups, repository, restores, setup):
+    module.register(app)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; everything is put in order on the way out."""
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ulasis-backup {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(  # noqa: PLR0913 (one argument for each global option)
+    context: typer.Context,
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for everything.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")] = False,
+    backup_dir: Annotated[
+        str | None, typer.Option("--backup-dir", metavar="DIR", help="BACKUP_DIR.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", metavar="NAME", help="DB_NAME.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="DB_HOST.")] = None,
+    port: Annotated[str | None, typer.Option("--port", help="DB_PORT.")] = None,
+    socket: Annotated[
+        str | None, typer.Option("--socket", metavar="PATH", help="DB_SOCKET.")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="DB_USER.")] = None,
+    version: Annotated[  # noqa: ARG001 (its callback does the work)
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True,
+            callback=lambda wanted: _show_version(wanted=wanted),
+        ),
+    ] = False,
+) -> None:  # fmt: skip
+    """Keep the global options for the command."""
+    context.obj = Session(
+        flags={
+            "backup_dir": backup_dir, "db_name": database, "db_host": host, "db_port": port,
+            "db_socket": socket, "db_user": user,
+        },
+        config_file=config,
+        json=json,
+        verbosity=-1 if quiet else verbose,
+    )  # fmt: skip
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with the exit code of what happened."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = app(standalone_mode=False, prog_name="ulasis-backup")
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.Abort:
+        return errors.INTERRUPTED
+    except typer.TyperException as error:
+        return _usage(error)
+    except UlasisError as error:
+        return _fail(error.message, error.hint, error.exit_code)
+    except (KeyboardInterrupt, Terminated) as signalled:
+        stopped = isinstance(signalled, KeyboardInterrupt)
+        code = errors.INTERRUPTED if stopped else errors.TERMINATED
+        return _fail("stopped by a signal; nothing half-done is listed", "", code)
+    except BrokenPipeError:
+        # Whoever read our output is gone; say nothing more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.UNEXPECTED
+    except Exception as error:  # noqa: BLE001 (the edge: nothing may end in a traceback of secrets)
+        return _unexpected(error)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> int:
+    message = error.format_message()
+    return _fail(message, "`ulasis-backup --help` lists commands and options", 2)
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("ULASIS_BACKUP_TRACEBACK"):
+        raise error
+    where = error.__traceback__
+    while where and where.tb_next:
+        where = where.tb_next
+    place = f" at {Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else ""
+    message = f"unexpected {type(error).__name__}{place}; this is a fault of the program"
+    hint = "set ULASIS_BACKUP_TRACEBACK=1, run it again, and report what it prints"
+    return _fail(message, hint, errors.UNEXPECTED)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    session_of(sys.argv).fail(message, hint, code)
+    return code
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    # Once: a second signal must not cut the clean-up off.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated

@@ -1,0 +1,171 @@
+"""``list`` and ``show``: what there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ulasis_backup.cli.backups import AllowUnauthenticated, Name
+from ulasis_backup.cli.session import Session
+
+if TYPE_CHECKING:
+    from ulasis_backup.repository.manifest import Manifest
+    from ulasis_backup.repository.repository import Entry, Oddity
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    app.command("list")(list_backups)
+    app.command("show")(show)
+
+
+def list_backups(
+    context: typer.Context,
+    *,
+    here: Annotated[
+        bool, typer.Option("--here", help="Only backups of this server and DB_NAME.")
+    ] = False,
+) -> None:
+    """List the backups in the repository, oldest first, and whatever else lies there."""
+    from ulasis_backup.cli.render import age, size, table  # noqa: PLC0415
+    from ulasis_backup.repository.repository import belongs_to, listing  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        found = listing(world.repository)
+        place = world.repository.storage.place
+        config = world.config
+    entries = [
+        entry
+        for entry in found.entries
+        if not here or belongs_to(entry, config.server_name, config.databases)
+    ]
+    rows = table(
+        "Backup", "Age", "Size", "Database", "Server", "Kind", "State", right=("Age", "Size")
+    )
+    for entry in entries:
+        header, details = entry.manifest.header, entry.manifest.details
+        rows.add_row(
+            str(entry.name), age(header.started_at), size(header.stored.bytes),
+            ", ".join(header.databases), details.server_name if details else "(encrypted)",
+            str(header.kind), _state(entry),
+        )  # fmt: skip
+    document = {
+        "repository": place,
+        "backups": [_entry(entry) for entry in entries],
+        "others": [_oddity(oddity) for oddity in found.oddities],
+        "doubts": list(found.doubts),
+    }
+    text: list[Any] = [rows] if entries else [f"no backups in {place}"]
+    text += _others(found.oddities)
+    text += [f"note: {doubt}" for doubt in found.doubts]
+    session.show(document, *text)
+
+
+def show(
+    context: typer.Context, name: Name, *, allow_unauthenticated: AllowUnauthenticated = False
+) -> None:
+    """Show what a backup's manifest says: tables, objects, position, what was left out or lost."""
+    from ulasis_backup.repository.repository import find, load_trusted  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        config = world.config
+        payload = find(
+            world.repository, name, server_name=config.server_name, databases=config.databases
+        )
+        manifest = load_trusted(
+            world.repository, payload, allow_unauthenticated=allow_unauthenticated
+        )
+    document = asdict(manifest.header) | {
+        "signed": manifest.signed,
+        "encrypted": manifest.encrypted,
+        "details": asdict(manifest.details) if manifest.details else None,
+    }
+    session.show(document, *_manifest_text(manifest))
+
+
+def _state(entry: Entry) -> str:
+    if entry.problem:
+        return entry.problem.message
+    partial = "partial" if entry.manifest.header.partial else "complete"
+    return partial if entry.manifest.signed else f"{partial}, unsigned"
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    header, details = entry.manifest.header, entry.manifest.details
+    return {
+        "backup": str(entry.name),
+        "id": header.id,
+        "databases": list(header.databases),
+        "server": details.server_name if details else None,
+        "method": header.method,
+        "kind": header.kind,
+        "series": header.series,
+        "sequence": header.sequence,
+        "started_at": header.started_at,
+        "finished_at": header.finished_at,
+        "stored_bytes": header.stored.bytes,
+        "plain_bytes": details.plain.bytes if details else None,
+        "encrypted": entry.manifest.encrypted,
+        "signed": entry.manifest.signed,
+        "partial": header.partial,
+        "verdict": "unchecked",
+        "note": header.note,
+        "problem": entry.problem.message if entry.problem else None,
+    }
+
+
+def _oddity(oddity: Oddity) -> dict[str, Any]:
+    return {"name": oddity.name, "what": oddity.what, "hint": oddity.hint}
+
+
+def _others(oddities: tuple[Oddity, ...]) -> list[str]:
+    if not oddities:
+        return []
+    lines = ["", "Not backups of ours:"]
+    for oddity in oddities:
+        lines.append(f"  {oddity.name}: {oddity.what}")
+        if oddity.hint:
+            lines.append(f"    HINT: {oddity.hint}")
+    return lines
+
+
+def _manifest_text(manifest: Manifest) -> list[Any]:
+    from ulasis_backup.cli.render import age, number, size, table  # noqa: PLC0415
+
+    header, details = manifest.header, manifest.details
+    kept = header.stages.cipher or "not encrypted"
+    lines: list[Any] = [
+        f"{header.payload}",
+        f"  databases   {', '.join(header.databases)}",
+        f"  made        {header.started_at} ({age(header.started_at)} ago), {header.kind}, "
+        f"number {header.sequence} of series {header.series}",
+        f"  stored      {size(header.stored.bytes)}, {header.stages.compression}, {kept}, "
+        f"{'signed' if manifest.signed else 'unsigned'}",
+        f"  server      {header.server.flavour} {header.server.version}",
+    ]
+    if header.note:
+        lines.append(f"  note        {header.note}")
+    if header.partial:
+        lines.append("  PARTIAL: made without all rights")
+    if details is None:
+        return lines
+    lines.append(f"  from        {details.server_name}, {size(details.plain.bytes)} plain")
+    if details.position:
+        position = details.position
+        lines.append(f"  position    {position.file}:{position.offset} {position.gtid}".rstrip())
+    rows = table("Table", "Rows", "Bytes", right=("Rows", "Bytes"))
+    for entry in details.tables:
+        rows.add_row(entry.name, number(entry.rows), number(entry.bytes))
+    lines += ["", rows]
+    lines += [f"{entry.kind} {entry.name}" for entry in details.objects]
+    for left in details.left_out:
+        lines += [f"left out: {left.kind} {left.name}: {left.reason}", f"  {left.definition}"]
+    lines += [
+        f"lost: {loss.table}.{loss.column}: {loss.what} ({number(loss.values)} values)"
+        for loss in details.text_losses
+    ]
+    return lines + [f"note: {text}" for text in (*details.fallbacks, *details.warnings)]

@@ -1,0 +1,136 @@
+"""``restore``: putting a backup back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ulasis_backup.cli.backups import AllowUnauthenticated, Name
+from ulasis_backup.cli.session import Session
+from ulasis_backup.errors import CouldNotCheck
+
+if TYPE_CHECKING:
+    from ulasis_backup.operations.restore import Restored, RestorePlan
+
+MOST_NAMES = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    app.command("restore")(restore)
+
+
+def restore(  # noqa: PLR0913 (one argument for each option)
+    context: typer.Context,
+    name: Name,
+    *,
+    target_database: Annotated[
+        str, typer.Option(metavar="NAME", help="Restore into this database instead.")
+    ] = "",
+    skip_pre_restore_backup: Annotated[
+        bool, typer.Option("--skip-pre-restore-backup", help="Make no safety backup first.")
+    ] = False,
+    no_compare: Annotated[
+        bool, typer.Option("--no-compare", help="Do not compare what was loaded with the backup.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, touch nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace live data unasked.")] = False,
+    orphan: Annotated[
+        bool, typer.Option("--orphan", help="Restore a payload whose manifest is lost.")
+    ] = False,
+    allow_unauthenticated: AllowUnauthenticated = False,
+) -> None:
+    """Make the database equal to a backup: check it, save what is there, load, compare."""
+    from ulasis_backup.operations import restore as operation  # noqa: PLC0415
+    from ulasis_backup.repository.names import parse_payload  # noqa: PLC0415
+    from ulasis_backup.repository.repository import find  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        config = world.config
+        payload = parse_payload(name) if orphan else None
+        request = operation.RestoreRequest(
+            name=payload
+            or find(
+                world.repository, name, server_name=config.server_name, databases=config.databases
+            ),
+            target=target_database,
+            safety_backup=not skip_pre_restore_backup,
+            compare=not no_compare,
+            orphan=orphan,
+            allow_unauthenticated=allow_unauthenticated,
+            dry_run=dry_run,
+        )
+        asked = (lambda _: True) if yes else (lambda plan: _ask(session, plan))
+        done = operation.restore(world, request, confirm=asked)
+    session.show(_restored(done, dry_run=dry_run), *_lines(done, dry_run=dry_run))
+    if done.unchecked:
+        raise CouldNotCheck(f"restored; {done.unchecked.message}", hint=done.unchecked.hint)
+
+
+def _ask(session: Session, plan: RestorePlan) -> bool:
+    if not session.may_ask():
+        return False
+    for line in _plan_lines(plan):
+        typer.echo(line, err=True)
+    return typer.confirm(f"Replace what is in {plan.target} now?", default=False, err=True)
+
+
+def _plan_lines(plan: RestorePlan) -> list[str]:
+    safety = "yes" if plan.safety_backup else "no"
+    return [
+        f"backup          {plan.backup} (made {plan.made_at})",
+        f"into            {plan.target} at {plan.server}",
+        f"safety backup   {safety}",
+        f"replaced        {_names(plan.replaced)}",
+        f"removed         {_names(plan.removed)}",
+        f"created         {_names(plan.created)}",
+        *(f"note            {notice}" for notice in plan.notices),
+    ]
+
+
+def _names(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{len(names)}: {shown}{more}" if names else "nothing"
+
+
+def _lines(done: Restored, *, dry_run: bool) -> list[str]:
+    if dry_run:
+        return [*_plan_lines(done.plan), "dry run: nothing was touched"]
+    lines = [f"{done.plan.target} is restored from {done.plan.backup} in {done.seconds:.1f} s"]
+    if done.comparison:
+        tables = len(done.comparison.actual.tables)
+        lines.append(f"  compared: {tables} tables and every other object are equal to the backup")
+        lines += [f"  note: {text}" for text in done.comparison.moved]
+    elif done.unchecked is None:
+        lines.append("  not compared, as asked")
+    if done.plan.removed:
+        lines.append(f"  removed, not in the backup: {_names(done.plan.removed)}")
+    lines += [f"  note: {notice}" for notice in done.plan.notices]
+    if done.safety:
+        lines.append(f"  the state before is kept in {done.safety.name}")
+    return lines
+
+
+def _restored(done: Restored, *, dry_run: bool) -> dict[str, Any]:
+    plan = done.plan
+    return {
+        "backup": plan.backup,
+        "target": plan.target,
+        "server": plan.server,
+        "dry_run": dry_run,
+        "replaced": list(plan.replaced),
+        "removed": list(plan.removed),
+        "created": list(plan.created),
+        "notices": list(plan.notices),
+        "safety_backup": str(done.safety.name) if done.safety else None,
+        "compared": done.comparison is not None,
+        "equal": done.comparison.equal if done.comparison else None,
+        "moved": list(done.comparison.moved) if done.comparison else [],
+        "could_not_check": done.unchecked.message if done.unchecked else None,
+        "seconds": round(done.seconds, 3),
+    }

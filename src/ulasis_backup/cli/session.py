@@ -1,0 +1,120 @@
+"""One run of the command: its global options, its output, its observers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ulasis_backup.config import Config
+    from ulasis_backup.operations.context import Context
+
+_LAST: list[Session] = []
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """What the global options asked for. Heavy imports wait until a command needs them."""
+
+    flags: Mapping[str, str | None] = field(default_factory=dict)
+    config_file: Path | None = None
+    json: bool = False
+    verbosity: int = 0
+
+    def __post_init__(self) -> None:
+        _LAST[:] = [self]
+
+    def config(self) -> Config:
+        """Read the settings."""
+        from ulasis_backup.config import exposed_sources, read_config  # noqa: PLC0415
+
+        config = read_config(flags=self.flags, config_file=self.config_file)
+        self._configure_log(config.settings.backup_log_format)
+        for name in exposed_sources(config):
+            self.warn(f"{name} can be read by every user of this machine", f"chmod 600 {name}")
+        return config
+
+    @contextmanager
+    def context(self) -> Iterator[Context]:
+        """Put together what the operations need, with log lines or progress bars listening."""
+        from ulasis_backup.app import build  # noqa: PLC0415
+        from ulasis_backup.observers.log import log_events  # noqa: PLC0415
+
+        config = self.config()
+        console = self.errors()
+        if self.json or self.verbosity != 0 or not console.is_terminal:
+            yield build(config, log_events())
+            return
+        from ulasis_backup.observers.progress import progress_bars  # noqa: PLC0415
+
+        with progress_bars(console) as observe:
+            yield build(config, observe)
+
+    def show(self, document: Any, *text: str | Table) -> None:  # noqa: ANN401 (JSON)
+        """Print *document* as JSON, or else *text*: lines and tables."""
+        if self.json:
+            import json  # noqa: PLC0415
+
+            typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+            return
+        console = self.output()
+        for part in text:
+            if isinstance(part, str):
+                console.print(part, markup=False, highlight=False, soft_wrap=True)
+            else:
+                console.print(part)
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """Say something that a person should know, on standard error."""
+        if self.verbosity >= 0:
+            typer.echo(_line("WARNING", message, hint), err=True)
+
+    def fail(self, message: str, hint: str, code: int) -> None:
+        """Say what went wrong: a line with ERROR, a line with HINT; with ``--json`` also there."""
+        typer.echo(_line("ERROR", message, ""), err=True)
+        if hint:
+            typer.echo(f"HINT: {hint}", err=True)
+        if self.json:
+            self.show({"error": {"message": message, "hint": hint, "exit_code": code}})
+
+    def output(self) -> Console:
+        """Return the console on standard output."""
+        from rich.console import Console  # noqa: PLC0415
+
+        width = None if sys.stdout.isatty() else 200
+        return Console(width=width, soft_wrap=False)
+
+    def errors(self) -> Console:
+        """Return the console on standard error."""
+        from rich.console import Console  # noqa: PLC0415
+
+        return Console(stderr=True)
+
+    def may_ask(self) -> bool:
+        """Tell whether there is a person to ask."""
+        return not self.json and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def _configure_log(self, form: str) -> None:
+        from ulasis_backup.observers.log import configure  # noqa: PLC0415
+
+        configure(self.verbosity, "json" if form == "json" else "text")
+
+
+def session_of(arguments: Sequence[str]) -> Session:
+    """Return the session of this run; where there is none yet, one that fits *arguments*."""
+    return _LAST[0] if _LAST else Session(json="--json" in arguments)
+
+
+def _line(level: str, message: str, hint: str) -> str:
+    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{time} {level:<8} {message}" + (f"  HINT: {hint}" if hint else "")

@@ -1,0 +1,125 @@
+"""``init``, ``check``, ``keys``, ``demo``: getting started."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ulasis_backup.cli.session import Session
+
+if TYPE_CHECKING:
+    from ulasis_backup.operations.check import Finding
+
+KEY_ADVICE = (
+    "Keep this key where the backups are not: without it they cannot be read, by nobody.",
+    "Two places that do not burn down together, e.g. a password manager and paper in a safe.",
+    "Set it as BACKUP_ENCRYPTION_KEY, or put it into a file (chmod 600) that",
+    "BACKUP_ENCRYPTION_KEY_FILE names.",
+)
+keys_app = typer.Typer(help="Keys of the repository.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    app.command("init")(init)
+    app.command("check")(check)
+    app.command("test-connection", help="The same as `check`.")(check)
+    app.command("demo")(demo)
+    keys_app.callback()(_keys)
+    keys_app.command("generate")(generate)
+    app.add_typer(keys_app, name="keys")
+
+
+def init(context: typer.Context) -> None:
+    """Make the repository, and a commented settings file in this folder."""
+    from ulasis_backup.operations.init import initialise  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        made = initialise(world, Path.cwd())
+        has_key = world.repository.key is not None
+    lines = [
+        f"repository  {made.repository} ({'made' if made.made_repository else 'was there'})",
+        f"settings    {made.settings_file or 'left as they were'}",
+        f"key         {'set' if has_key else 'none: run `ulasis-backup keys generate`'}",
+        "next        set DB_HOST, DB_NAME, DB_USER, DB_PASSWORD, then `ulasis-backup check`",
+    ]
+    document = {
+        "repository": made.repository,
+        "made_repository": made.made_repository,
+        "settings_file": str(made.settings_file) if made.settings_file else None,
+        "has_key": has_key,
+    }
+    session.show(document, *lines)
+
+
+def check(context: typer.Context) -> None:
+    """Check login, TLS, privileges, server, programs, storage and key; print what is missing."""
+    from ulasis_backup.cli.render import table  # noqa: PLC0415
+    from ulasis_backup.operations import check as operation  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        found = list(operation.check(world))
+    rows = table("", "Check", "Found")
+    marks = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "-"}
+    for finding in found:
+        rows.add_row(marks[finding.state], finding.name, finding.message)
+        if finding.hint:
+            rows.add_row("", "", f"HINT: {finding.hint}")
+    failed = [finding for finding in found if finding.state == operation.State.FAILED]
+    summary = f"{len(failed)} checks failed" if failed else "everything needed for backups is there"
+    document = {"checks": [_finding(finding) for finding in found], "failed": len(failed)}
+    session.show(document, rows, summary)
+    if failed:
+        raise typer.Exit(failed[0].error.exit_code if failed[0].error else 1)
+
+
+def generate(
+    context: typer.Context,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to a new file (0600).")
+    ] = None,
+) -> None:
+    """Make a new 256-bit key."""
+    from ulasis_backup.operations.init import generate_key, write_key  # noqa: PLC0415
+
+    session: Session = context.obj
+    if output:
+        write_key(output)
+        session.show({"file": str(output)}, f"the key is in {output}", *KEY_ADVICE)
+        return
+    key = generate_key()
+    session.show({"key": key}, key)
+    if not session.json:
+        for line in KEY_ADVICE:
+            typer.echo(line, err=True)
+
+
+def demo(context: typer.Context) -> None:
+    """Show the whole cycle on a scratch server with sample data; needs no set-up."""
+    from ulasis_backup.cli.demo import run_demo  # noqa: PLC0415
+
+    session: Session = context.obj
+    started = time.monotonic()
+    document = run_demo(session)
+    document["seconds"] = round(time.monotonic() - started, 1)
+    if session.json:
+        session.show(document)
+    else:
+        session.show(None, f"\nDone in {document['seconds']} s; nothing is left running.")
+
+
+def _keys() -> None:
+    """Keys of the repository."""
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "name": finding.name, "state": str(finding.state), "message": finding.message,
+        "hint": finding.hint,
+    }  # fmt: skip

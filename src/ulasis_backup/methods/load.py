@@ -1,0 +1,144 @@
+"""Loading an ``sql`` backup: the client program, guarded, fed with a prepared stream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ulasis_backup.errors import LoadFailed
+from ulasis_backup.methods.contents import ContentsReader
+from ulasis_backup.methods.rewrite import Rename, rewrite_piece
+from ulasis_backup.methods.sections import Part, Piece, split
+from ulasis_backup.model import DatabaseOptions, Flavour, ObjectKind, TextLoss
+from ulasis_backup.mysql import programs
+from ulasis_backup.mysql.programs import ProgramFailed
+from ulasis_backup.mysql.schema import Catalogue
+from ulasis_backup.mysql.server import Server, quote
+from ulasis_backup.streams.pipeline import Chunks
+
+OPTIONS = (
+    "--binary-mode", "--comments", "--batch", "--default-character-set=utf8mb4",
+    "--max-allowed-packet=1G",
+)  # fmt: skip
+"""``--binary-mode``: a ``\\!`` in a dump must not run a shell command. ``--comments``: comments
+in the bodies of routines are part of them."""
+
+SESSION = {
+    Flavour.MARIADB: (
+        "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',ALLOW_INVALID_DATES'), "
+        "check_constraint_checks = 0, innodb_strict_mode = 0;\n"
+    ),
+    Flavour.MYSQL: "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',ALLOW_INVALID_DATES');\n",
+}
+"""Set behind the dump's own head: dates that ALLOW_INVALID_DATES let in would become zero in
+silence, rows that broke a CHECK would stop the load, old row formats would be refused."""
+
+SANDBOX_LINE = re.compile(rb"\A/\*M?!999999\\- enable the sandbox mode \*/ ?\n")
+HINTS = (
+    ("1418", "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again"),
+    ("1419", "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again"),
+    ("1153", "raise max_allowed_packet of the target server, then again"),
+    ("1227", "the restore login needs SET USER (or SUPER) for objects of other definers"),
+    ("1114", "the target server has no room left"),
+    ("1021", "the target server has no room left"),
+    ("1030", "the target server has trouble with its disk; see its error log"),
+)
+
+
+def load(
+    chunks: Chunks,
+    server: Server,
+    database: str,
+    *,
+    rename: Rename | None,
+    reader: ContentsReader,
+    on_bytes: Callable[[int], None],
+    programs_folder: Path | None = None,
+) -> None:
+    """Feed a dump to the client program, into *database*; *reader* sees what is loaded.
+
+    Raises LoadFailed; an error of *chunks* goes on to the caller.
+    """
+    flavour = server.version.flavour
+    stream = prepared(chunks, flavour, rename=rename, reader=reader, on_bytes=on_bytes)
+    run_script(stream, server, database, programs_folder=programs_folder)
+
+
+def run_script(
+    chunks: Chunks, server: Server, database: str, *, programs_folder: Path | None = None
+) -> None:
+    """Feed SQL text to the client program, into *database*; raises LoadFailed."""
+    program = programs.client_program(server.version, folder=programs_folder)
+    with programs.option_file(server.login, program.flavour) as (first, inherit):
+        command = [program.path, first, *OPTIONS, f"--database={database}"]
+        try:
+            programs.write_to(command, chunks, inherit=inherit)
+        except ProgramFailed as error:
+            raise LoadFailed(error.message, hint=_hint(error.said)) from None
+
+
+def prepared(
+    chunks: Chunks,
+    flavour: Flavour,
+    *,
+    rename: Rename | None,
+    reader: ContentsReader,
+    on_bytes: Callable[[int], None],
+) -> Chunks:
+    """Yield the dump as it is loaded: schema renamed, session prepared, read along."""
+    done = 0
+    for piece in split(chunks):
+        done += len(piece.data)
+        out = rewrite_piece(piece, rename) if rename else piece
+        reader.update(out)
+        yield from _for_client(out, flavour)
+        on_bytes(done)
+
+
+def empty(server: Server, database: str, found: Catalogue) -> None:
+    """Remove every object of *database*; the database itself, and rights on it, stay."""
+    server.run("SET SESSION foreign_key_checks = 0")
+    for kind in (ObjectKind.EVENT, ObjectKind.VIEW, ObjectKind.PROCEDURE, ObjectKind.FUNCTION):
+        for name in found.names(kind):
+            server.run(f"DROP {kind.upper()} IF EXISTS {quote(database)}.{quote(name)}")
+    for name in found.names(ObjectKind.PACKAGE):
+        server.run(f"DROP PACKAGE IF EXISTS {quote(database)}.{quote(name)}")
+    for table in found.tables:
+        what = "SEQUENCE" if table.is_sequence else "TABLE"
+        server.run(f"DROP {what} IF EXISTS {quote(database)}.{quote(table.name)}")
+    server.run("SET SESSION foreign_key_checks = 1")
+
+
+def make_database(server: Server, database: str, options: DatabaseOptions | None) -> None:
+    """Create *database* unless it exists, and give it the charset and collation of *options*."""
+    server.run(f"CREATE DATABASE IF NOT EXISTS {quote(database)}")
+    if options:
+        comment = " COMMENT = %s" if options.comment and server.is_mariadb else ""
+        arguments = [options.comment] if comment else None
+        server.run(
+            f"ALTER DATABASE {quote(database)} CHARACTER SET {options.character_set} "
+            f"COLLATE {options.collation}{comment}",
+            arguments,
+        )
+
+
+def describe(loss: TextLoss) -> str:
+    """Return what *loss* means, as a sentence's part."""
+    where = f"{loss.table}.{loss.column}" if loss.column else loss.table
+    count = "an unknown number of values" if loss.values is None else f"{loss.values:,} value(s)"
+    return f"{where}: {loss.what} ({count})"
+
+
+def _for_client(piece: Piece, flavour: Flavour) -> Iterator[bytes]:
+    if piece.part is not Part.HEAD:
+        yield piece.data
+        return
+    # Other clients than MariaDB's take this line for a statement.
+    yield SANDBOX_LINE.sub(b"", piece.data) if flavour is Flavour.MYSQL else piece.data
+    yield SESSION[flavour].encode()
+
+
+def _hint(said: str) -> str:
+    found = [hint for number, hint in HINTS if f"ERROR {number} " in said]
+    return found[0] if found else "see the message above; the server's error log may say more"

@@ -1,0 +1,148 @@
+"""Another schema's name in definitions: rewritten token by token, or refused.
+
+A trigger may say ``CREATE TRIGGER shop.t … ON shop.orders``; loaded into a copy named ``copy``
+it would land on the live table. Qualifiers are found with a tokenizer that knows strings,
+comments, quoted names, version comments and the sql_mode of each object. A qualifier is
+rewritten when what follows it is an object of the schema, and refused when it could also be
+something else, such as a table alias of the same name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ulasis_backup.errors import Refused
+from ulasis_backup.methods.sections import Part, Piece
+
+REWRITTEN = frozenset({Part.TABLE, Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW})
+ALTER_DATABASE = [b"ALTER", b"DATABASE"]
+HINT = "restore under the original name, e.g. on a scratch server, and copy what you need"
+
+_BACKSLASHED = {b"'": rb"'(?:[^'\\]|\\.|'')*'", b'"': rb'"(?:[^"\\]|\\.|"")*"'}
+_DOUBLED = {b"'": rb"'(?:[^']|'')*'", b'"': rb'"(?:[^"]|"")*"'}
+_SQL_MODE = re.compile(rb"sql_mode\s*=\s*\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: bytes
+    begin: int
+    end: int
+
+    @property
+    def name(self) -> str | None:
+        """Return the name that the token stands for, None if it is no name."""
+        if self.kind == "quoted":
+            mark = self.text[:1]
+            inner = self.text[1:-1].replace(mark * 2, mark)
+            return inner.decode("utf-8", "surrogateescape")
+        return self.text.decode("utf-8", "surrogateescape") if self.kind == "bare" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rename:
+    """What is to be rewritten: schema *old* to *new*, where *known* names objects of *old*."""
+
+    old: str
+    new: str
+    known: frozenset[str]
+
+
+def rewrite_piece(piece: Piece, rename: Rename) -> Piece:
+    """Return *piece* with the schema's name rewritten; raises Refused where it is unclear."""
+    if piece.part not in REWRITTEN:
+        return piece
+    where = f"{piece.part} {piece.name}".strip()
+    return Piece(piece.part, piece.name, rewrite(piece.data, rename, where=where), piece.last)
+
+
+def rewrite(text: bytes, rename: Rename, *, where: str) -> bytes:
+    """Return *text* with every qualifier ``old.`` replaced; *where* is for messages."""
+    tokens = [token for token in _tokens(text) if token.kind != "blank"]
+    out: list[bytes] = []
+    done = 0
+    alone = qualifying = False
+    for index, token in enumerate(tokens):
+        name = token.name
+        if name is None or name.casefold() != rename.old.casefold():
+            continue
+        before = tokens[index - 1].text if index else b""
+        after = tokens[index + 1].text if index + 1 < len(tokens) else b""
+        if b"@" in (before, after) or before == b".":
+            continue
+        if index > 1 and [t.text.upper() for t in tokens[index - 2 : index]] == ALTER_DATABASE:
+            # The dump sets the database's collation around some routines, by its name.
+            out += [text[done : token.begin], _quote(rename.new)]
+            done = token.end
+            continue
+        if after != b".":
+            alone = True
+            continue
+        qualifying = True
+        target = tokens[index + 2].name if index + 2 < len(tokens) else None
+        if name != rename.old or target not in rename.known:
+            raise _unclear(where, name, target)
+        out += [text[done : token.begin], _quote(rename.new)]
+        done = token.end
+    if alone and qualifying:
+        raise _unclear(where, rename.old, None)
+    return b"".join([*out, text[done:]])
+
+
+def names_in_strings(text: bytes, schema: str) -> bool:
+    """Tell whether a string in *text* names ``schema.``, as prepared statements may."""
+    wanted = re.compile(rb"`?" + re.escape(schema.encode()) + rb"`?\s*\.", re.IGNORECASE)
+    return any(token.kind == "string" and wanted.search(token.text) for token in _tokens(text))
+
+
+def _tokens(text: bytes) -> Iterator[_Token]:
+    """Cut *text* into tokens, following the sql_mode that the dump sets for each object."""
+    position = 0
+    pattern = _pattern(ansi=False, backslash=True)
+    while position < len(text):
+        match = pattern.match(text, position)
+        if match is None or match.lastgroup is None:
+            yield _Token("other", text[position : position + 1], position, position + 1)
+            position += 1
+            continue
+        kind, end = match.lastgroup, match.end()
+        if kind == "string" and _SQL_MODE.search(text, max(0, position - 60), position):
+            modes = match[0].upper()
+            pattern = _pattern(
+                ansi=b"ANSI_QUOTES" in modes, backslash=b"NO_BACKSLASH_ESCAPES" not in modes
+            )
+        yield _Token(kind, match[0], position, end)
+        position = end
+
+
+def _pattern(*, ansi: bool, backslash: bool) -> re.Pattern[bytes]:
+    found = _PATTERNS.get((ansi, backslash))
+    if found is None:
+        strings = _BACKSLASHED if backslash else _DOUBLED
+        quoted = [rb"`(?:[^`]|``)*`"] + ([_DOUBLED[b'"']] if ansi else [])
+        string = [strings[b"'"]] + ([] if ansi else [strings[b'"']])
+        found = re.compile(
+            rb"(?P<blank>\s+|/\*M?!\d*|\*/|/\*(?!M?!).*?\*/|--(?=\s|\Z)[^\n]*|\#[^\n]*)"
+            rb"|(?P<quoted>" + rb"|".join(quoted) + rb")"
+            rb"|(?P<string>" + rb"|".join(string) + rb")"
+            rb"|(?P<bare>[0-9A-Za-z_$\x80-\xff]+)",
+            re.DOTALL,
+        )
+        _PATTERNS[(ansi, backslash)] = found
+    return found
+
+
+_PATTERNS: dict[tuple[bool, bool], re.Pattern[bytes]] = {}
+
+
+def _quote(name: str) -> bytes:
+    return b"`" + name.encode("utf-8", "surrogateescape").replace(b"`", b"``") + b"`"
+
+
+def _unclear(where: str, name: str, target: str | None) -> Refused:
+    what = f"{name}.{target}" if target else name
+    message = f"{where} names the schema {name} in a way that cannot be rewritten safely ({what})"
+    return Refused(message, hint=HINT)

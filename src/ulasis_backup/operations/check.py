@@ -1,0 +1,211 @@
+"""``check``: is everything right for backups and restores? One finding a line, each with a hint."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ulasis_backup.config import KEY_HINT, exposed_sources
+from ulasis_backup.errors import UlasisError
+from ulasis_backup.methods.sql import refuse_cutting_variables
+from ulasis_backup.mysql import privileges, programs, schema
+from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.operations.context import Context, chosen_databases
+from ulasis_backup.repository.repository import listing
+
+ROUND_TRIP_BYTES = 4096
+LITTLE_SPACE = 1 << 30
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check: what was looked at, how it came out, what to do. ``error`` when it failed."""
+
+    name: str
+    state: State
+    message: str
+    hint: str = ""
+    error: UlasisError | None = None
+
+
+def check(context: Context) -> Iterator[Finding]:
+    """Check settings, key, storage, login, rights, server settings and programs, in that order."""
+    yield from _settings(context)
+    yield from _guarded("storage", lambda: _storage(context))
+    yield from _guarded("repository", lambda: _repository(context))
+    try:
+        with connect(context.config.reading) as server:
+            yield _ok("login", f"{server.login.user} at {server.login.endpoint}")
+            yield _ok("server", f"{server.version.flavour} {server.version.version}")
+            yield from _server(context, server)
+    except UlasisError as error:
+        yield _failed("login", error)
+        skipped = "the server could not be reached"
+        yield Finding(name="privileges", state=State.SKIPPED, message=skipped)
+    yield from _restore_login(context)
+
+
+def _settings(context: Context) -> Iterator[Finding]:
+    config = context.config
+    sources = ", ".join(config.sources) or "environment and defaults"
+    yield _ok("settings", f"read from {sources}")
+    for name in exposed_sources(config):
+        yield _warning("settings", f"{name} can be read by every user", f"chmod 600 {name}")
+    if config.key is None:
+        yield _warning(
+            "key", "no encryption key: backups are neither encrypted nor signed", KEY_HINT
+        )
+    elif not config.encrypt:
+        yield _warning("key", "backups are signed, not encrypted", "BACKUP_ENCRYPTION_ENABLED=true")
+    else:
+        yield _ok("key", f"256 bits, {config.settings.backup_encryption_cipher}")
+
+
+def _storage(context: Context) -> Iterator[Finding]:
+    storage = context.repository.storage
+    name = f".ulasis-check-{os.urandom(6).hex()}"
+    content = os.urandom(ROUND_TRIP_BYTES)
+    storage.put(name, [content])
+    try:
+        equal = b"".join(storage.open(name)) == content
+    finally:
+        storage.delete(name)
+    if not equal:
+        yield Finding(
+            name="storage", state=State.FAILED, message=f"{storage.place} gives back other bytes",
+            hint="check the disk",
+        )  # fmt: skip
+        return
+    yield _ok("storage", f"{storage.place}: written, read back, removed")
+    free = shutil.disk_usage(storage.place).free
+    message = f"{free / 1e9:,.1f} GB free in {storage.place}"
+    if free < LITTLE_SPACE:
+        yield _warning("space", message, "free some, or choose another BACKUP_DIR")
+    else:
+        yield _ok("space", message)
+    if Path(storage.place).stat().st_mode & 0o077:
+        hint = f"chmod 700 {storage.place}"
+        yield _warning("storage", f"{storage.place} is open to other users", hint)
+
+
+def _repository(context: Context) -> Iterator[Finding]:
+    found = listing(context.repository)
+    broken = [oddity for oddity in found.oddities if oddity.error is not None]
+    message = f"{len(found.entries)} backups"
+    if broken:
+        yield _warning("repository", f"{message}, {len(broken)} unreadable", "`list` names them")
+    else:
+        yield _ok("repository", message)
+
+
+def _server(context: Context, server: Server) -> Iterator[Finding]:
+    yield _tls(context, server)
+    yield from _guarded("server settings", lambda: _server_settings(server))
+    yield from _guarded("programs", lambda: _programs(context, server))
+    for database in chosen_databases(context.config, server):
+        yield from _guarded("privileges", lambda name=database: _privileges(context, server, name))  # type: ignore[misc]
+    yield _binlog(server)
+
+
+def _tls(context: Context, server: Server) -> Finding:
+    login = server.login
+    if login.by_socket:
+        return _ok("tls", "not needed on a socket")
+    if not login.ssl_require:
+        return _warning("tls", "the connection is not encrypted", "set DB_SSL_REQUIRE=true")
+    if not login.ssl_ca:
+        hint = "set DB_SSL_CA to the CA's file, so that the server proves who it is"
+        return _warning("tls", "encrypted, but the server's identity is not verified", hint)
+    return _ok("tls", "encrypted, the server's identity is verified")
+
+
+def _server_settings(server: Server) -> Iterator[Finding]:
+    refuse_cutting_variables(server)
+    yield _ok("server settings", "nothing that would cut a dump")
+
+
+def _programs(context: Context, server: Server) -> Iterator[Finding]:
+    folder = context.config.settings.backup_programs_dir
+    dump = programs.dump_program(server.version, folder=folder)
+    client = programs.client_program(server.version, folder=folder)
+    yield _ok("programs", f"{dump.path} and {client.path}")
+
+
+def _privileges(context: Context, server: Server, database: str) -> Iterator[Finding]:
+    schema.need_database(server, database)
+    found = schema.catalogue(server, database)
+    locks = context.config.settings.backup_lock_tables and any(t.needs_lock for t in found.tables)
+    missing = privileges.missing_for_backup(server, database, locks=locks)
+    if missing:
+        raise privileges.refuse(missing, partial_hint=False)
+    yield _ok("privileges", f"{database}: everything in it can be read")
+    if not privileges.has_global(server, "PROCESS", "SUPER"):
+        hint = f"GRANT PROCESS ON *.* TO {privileges.account(server)};"
+        yield _warning("privileges", "without PROCESS a TRUNCATE during a dump goes unseen", hint)
+    for view in schema.broken_views(server, database, found):
+        hint = "mend or drop it; backups end with status 62 until then"
+        yield _warning("views", f"{database}.{view.name} is broken and will be left out", hint)
+
+
+def _binlog(server: Server) -> Finding:
+    if str(server.value("SELECT @@log_bin")) not in ("1", "ON"):
+        hint = "switch it on (log_bin) for recovery to any second between two backups"
+        return _warning("binlog", "the server writes no binlog", hint)
+    if not privileges.has_global(server, "BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"):
+        right = "BINLOG MONITOR" if server.is_mariadb else "REPLICATION CLIENT"
+        hint = f"GRANT {right} ON *.* TO {privileges.account(server)};"
+        return _warning("binlog", "the position of backups cannot be read", hint)
+    return _ok("binlog", "on; backups hold their position")
+
+
+def _restore_login(context: Context) -> Iterator[Finding]:
+    if not context.config.settings.db_restore_user:
+        hint = "set DB_RESTORE_USER; then DB_USER needs no right to write"
+        yield Finding(
+            name="restore login", state=State.SKIPPED, message="none of its own", hint=hint
+        )
+        return
+
+    def look() -> Iterator[Finding]:
+        with connect(context.config.writing) as server:
+            for database in chosen_databases(context.config, server):
+                missing = privileges.missing_for_restore(server, database)
+                if missing:
+                    raise privileges.refuse(missing, partial_hint=False)
+                yield _ok("restore login", f"{server.login.user} may restore {database}")
+
+    yield from _guarded("restore login", look)
+
+
+def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except UlasisError as error:
+        yield _failed(name, error)
+
+
+def _ok(name: str, message: str) -> Finding:
+    return Finding(name=name, state=State.OK, message=message)
+
+
+def _warning(name: str, message: str, hint: str) -> Finding:
+    return Finding(name=name, state=State.WARNING, message=message, hint=hint)
+
+
+def _failed(name: str, error: UlasisError) -> Finding:
+    return Finding(
+        name=name, state=State.FAILED, message=error.message, hint=error.hint, error=error
+    )

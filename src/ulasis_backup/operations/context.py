@@ -1,0 +1,48 @@
+"""What every operation works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ulasis_backup.config import Config
+from ulasis_backup.events import Observe
+from ulasis_backup.methods.sql import SqlOptions
+from ulasis_backup.mysql.server import Server, databases
+from ulasis_backup.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Settings, the repository, and who listens."""
+
+    config: Config
+    repository: Repository
+    observe: Observe
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """Return *moment* as it stands in manifests, e.g. ``2026-11-22T02:00:00.123456+00:00``."""
+    return moment.astimezone(UTC).isoformat()
+
+
+def sql_options(config: Config, *, allow_partial: bool = False) -> SqlOptions:
+    """Return the dump options that the settings ask for."""
+    settings = config.settings
+    return SqlOptions(
+        lock_tables=settings.backup_lock_tables,
+        block_ddl=settings.backup_ddl == "block",
+        ddl_wait=settings.backup_ddl_wait,
+        allow_partial=allow_partial,
+        programs_folder=settings.backup_programs_dir,
+    )
+
+
+def chosen_databases(config: Config, server: Server) -> tuple[str, ...]:
+    """Return the databases to back up; ``*`` in DB_NAME means all that the login may see."""
+    return databases(server) if config.databases == ("*",) else config.databases

@@ -1,0 +1,127 @@
+"""What could stop a restore midway, looked for before anything is touched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable, SettingsError
+from ulasis_backup.methods import load
+from ulasis_backup.methods.sections import Part
+from ulasis_backup.model import ObjectKind
+from ulasis_backup.mysql import privileges, programs
+from ulasis_backup.mysql.server import SYSTEM_DATABASES, QueryFailed, Server
+from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.source import Source, mentions_in_strings
+
+LONGEST_NAME = 64
+SMALL_PACKET = 64 << 20
+_DEFINER = re.compile(rb"DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
+
+
+def check_target(context: Context, server: Server, source: Source, target: str) -> tuple[str, ...]:
+    """Check that *source* can be loaded into *target*; return what is worth knowing.
+
+    Raises SettingsError, ServerUnsuitable, PrivilegeMissing, ProgramMissing; touches nothing.
+    """
+    if target.lower() in SYSTEM_DATABASES or not 0 < len(target) <= LONGEST_NAME:
+        raise SettingsError(
+            f"{target!r} cannot be restored into", hint="choose a database of your own"
+        )
+    if server.version.flavour is not source.server.flavour:
+        message = (
+            f"the backup is of {source.server.flavour}, the target is {server.version.flavour}"
+        )
+        hint = "an sql backup goes back to the kind of server that it came from"
+        raise ServerUnsuitable(message, hint=hint)
+    programs.client_program(server.version, folder=context.config.settings.backup_programs_dir)
+    missing = privileges.missing_for_restore(server, target)
+    if missing:
+        raise privileges.refuse(missing, partial_hint=False)
+    _refuse_read_only(server)
+    _refuse_untrusted_creators(server, source)
+    foreign = _refuse_foreign_definers(server, source)
+    notices = [*_about_versions(server, source), *_about_space(server, source)]
+    notices += _about_definers(server, foreign)
+    if target != source.database:
+        notices += [
+            f"{where}: text in quotes names {source.database}; it stays as it is"
+            for where in mentions_in_strings(source)
+        ]
+    notices += [f"lost when it was made: {load.describe(loss)}" for loss in source.text_losses]
+    return tuple(notices)
+
+
+def _refuse_read_only(server: Server) -> None:
+    if str(server.value("SELECT @@GLOBAL.read_only")) in ("0", "OFF"):
+        return
+    if not privileges.has_global(server, "SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"):
+        message = "the server is read-only (a replica?)"
+        raise ServerUnsuitable(message, hint="restore on the primary, or SET GLOBAL read_only = 0;")
+
+
+def _refuse_untrusted_creators(server: Server, source: Source) -> None:
+    """With a binlog, triggers and functions need SUPER or a global setting."""
+    kinds = {entry.kind for entry in source.contents.objects}
+    if not kinds & {ObjectKind.TRIGGER, ObjectKind.FUNCTION}:
+        return
+    row = server.query("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_bin_trust_function_creators")[0]
+    logs, trusts = (str(value) in ("1", "ON") for value in row)
+    if logs and not trusts and not privileges.has_global(server, "SUPER", "BINLOG ADMIN"):
+        message = "the server logs its binlog and does not let this login create triggers"
+        hint = "run as an administrator: SET GLOBAL log_bin_trust_function_creators = 1;"
+        raise ServerUnsuitable(message, hint=hint)
+
+
+def _refuse_foreign_definers(server: Server, source: Source) -> tuple[str, ...]:
+    """Return the definers other than our account; raises PrivilegeMissing if we may not set them."""
+    ours = str(server.value("SELECT CURRENT_USER()"))
+    foreign = tuple(sorted(_definers(source) - {ours}))
+    if foreign and not privileges.may_set_definers(server):
+        right = "SET USER" if server.is_mariadb else "SET_ANY_DEFINER"
+        message = f"objects have definers that this login may not set: {', '.join(foreign[:5])}"
+        hint = f"run as an administrator: GRANT {right} ON *.* TO {privileges.account(server)};"
+        raise PrivilegeMissing(message, hint=hint)
+    return foreign
+
+
+def _definers(source: Source) -> set[str]:
+    found: set[str] = set()
+    for piece in source.texts:
+        if piece.part in (Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW):
+            for user, host in _DEFINER.findall(piece.data):
+                parts = (part[1:-1].replace(b"``", b"`") for part in (user, host))
+                found.add(b"@".join(parts).decode("utf-8", "replace"))
+    return found
+
+
+def _about_versions(server: Server, source: Source) -> Iterator[str]:
+    if server.version.series != source.server.series:
+        yield f"the backup is of {source.server.series}, the target of {server.version.series}"
+    packet = int(server.value("SELECT @@GLOBAL.max_allowed_packet"))
+    if packet < SMALL_PACKET:
+        yield f"max_allowed_packet is {packet:,} bytes: longer rows would be refused"
+
+
+def _about_space(server: Server, source: Source) -> Iterator[str]:
+    folder = str(server.value("SELECT @@datadir"))
+    if not server.login.by_socket or not os.access(folder, os.R_OK):
+        yield "how much space the server has left cannot be seen from here"
+        return
+    free, need = shutil.disk_usage(folder).free, 2 * source.contents.plain.bytes
+    if free < need:
+        yield f"the server has {free:,} bytes left, the restore may need about {need:,}"
+
+
+def _about_definers(server: Server, foreign: tuple[str, ...]) -> Iterator[str]:
+    """Name definers that do not exist here, where we may look."""
+    try:
+        rows = server.query("SELECT User, Host FROM mysql.user") if foreign else []
+    except QueryFailed:
+        return
+    known = {f"{user}@{host}" for user, host in rows}
+    for definer in foreign:
+        if definer not in known:
+            yield f"definer {definer} does not exist on the target: its objects will not run"

@@ -1,0 +1,256 @@
+"""``restore``: plan, safety backup, load in place, compare.
+
+Nothing on the server is touched before the whole backup has been read and found authentic, the
+login's rights are proved, and a verified safety backup of what is there now exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ulasis_backup.errors import (
+    AuthenticationFailed,
+    ConfirmationNeeded,
+    CouldNotCheck,
+    LoadFailed,
+    NotEqual,
+    UlasisError,
+)
+from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
+from ulasis_backup.methods import load
+from ulasis_backup.methods.contents import Contents, ContentsReader
+from ulasis_backup.model import Kind
+from ulasis_backup.mysql import schema
+from ulasis_backup.mysql.schema import Catalogue
+from ulasis_backup.mysql.server import Server, connect, locked
+from ulasis_backup.operations.backup import BackupRequest, MadeBackup, back_up
+from ulasis_backup.operations.compare import Comparison, compare
+from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.preflight import check_target
+from ulasis_backup.operations.source import Source, open_orphan, open_source, renaming
+from ulasis_backup.operations.verify import verify
+from ulasis_backup.repository.names import PayloadName
+
+Confirm = Callable[["RestorePlan"], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """What to restore, and how."""
+
+    name: PayloadName
+    target: str = ""
+    safety_backup: bool = True
+    compare: bool = True
+    orphan: bool = False
+    allow_unauthenticated: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """What a restore will do; ``--dry-run`` prints it."""
+
+    backup: str
+    made_at: str
+    server: str
+    target: str
+    replaced: tuple[str, ...]
+    removed: tuple[str, ...]
+    created: tuple[str, ...]
+    safety_backup: bool
+    notices: tuple[str, ...]
+
+    @property
+    def touches_data(self) -> bool:
+        """Tell whether anything that exists now will be gone."""
+        return bool(self.replaced or self.removed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a restore did. ``comparison`` is None where none was made."""
+
+    plan: RestorePlan
+    safety: MadeBackup | None
+    comparison: Comparison | None
+    unchecked: CouldNotCheck | None
+    seconds: float
+
+
+def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> Restored:
+    """Make the target database equal to a backup.
+
+    *confirm* sees the plan when live data would be replaced. Raises IntegrityError and its
+    children before anything is touched, ConfirmationNeeded, Busy, LoadFailed (with the command
+    that brings the safety backup back), NotEqual when what was loaded differs from the backup.
+    """
+    started = now()
+    source = _open(context, request)
+    target = request.target or source.database
+    with connect(context.config.writing) as server:
+        found = schema.catalogue(server, target)
+        notices = check_target(context, server, source, target)
+        plan = _plan(server, source, target, found, request, notices)
+        if request.dry_run:
+            return _done(plan, None, None, None, started)
+        if plan.touches_data and not confirm(plan):
+            message = f"{target} holds data that would be replaced"
+            raise ConfirmationNeeded(
+                message, hint="say yes, or use --yes; --dry-run shows the plan"
+            )
+        safety = _make_safety_backup(context, plan)
+        with locked(server, target):
+            expected = _replace(context, server, source, plan, safety)
+    comparison, unchecked = _compare(context, request, source, target, expected, safety)
+    return _done(plan, safety, comparison, unchecked, started)
+
+
+def _open(context: Context, request: RestoreRequest) -> Source:
+    """Read and check the whole backup."""
+    if request.orphan:
+        return open_orphan(
+            context, request.name, allow_unauthenticated=request.allow_unauthenticated
+        )
+    return open_source(context, request.name, allow_unauthenticated=request.allow_unauthenticated)
+
+
+def _plan(
+    server: Server,
+    source: Source,
+    target: str,
+    found: Catalogue,
+    request: RestoreRequest,
+    notices: tuple[str, ...],
+) -> RestorePlan:
+    """Decide what happens to each object that exists now; raises Refused."""
+    # Also the proof that everything can be rewritten, before anything is touched.
+    renaming(source, target)
+    have = {f"table {table.name}" for table in found.tables if not table.is_sequence}
+    have |= {f"{kind} {name}" for kind, name in found.objects}
+    want = {f"table {table.name}" for table in source.contents.tables}
+    want |= {f"{entry.kind} {entry.name}" for entry in source.contents.objects}
+    dependants = schema.dependants(server, target) if have else ()
+    return RestorePlan(
+        backup=str(source.name),
+        made_at=source.made_at,
+        server=server.login.endpoint,
+        target=target,
+        replaced=tuple(sorted(have & want)),
+        removed=tuple(sorted(have - want)),
+        created=tuple(sorted(want - have)),
+        safety_backup=request.safety_backup and bool(have),
+        notices=notices + tuple(f"points into {target}: {name}" for name in dependants),
+    )
+
+
+def _make_safety_backup(context: Context, plan: RestorePlan) -> MadeBackup | None:
+    if not plan.safety_backup:
+        return None
+    note = f"before the restore of {plan.backup}"
+    try:
+        made = back_up(context, BackupRequest(database=plan.target, kind=Kind.SAFETY, note=note))
+        verify(context, made.name)
+    except UlasisError as error:
+        error.message = f"the safety backup failed, nothing was touched: {error.message}"
+        error.hint += "; --skip-pre-restore-backup restores without one, and cannot be undone"
+        raise
+    undo = _undo_command(plan, made)
+    context.observe(
+        Notice(message=f"the safety backup is {made.name}", hint=f"to bring it back: {undo}")
+    )
+    return made
+
+
+def _replace(
+    context: Context, server: Server, source: Source, plan: RestorePlan, safety: MadeBackup | None
+) -> Contents:
+    """Empty the target and load the backup; from here on the old state is in *safety* alone."""
+    reader = ContentsReader(source.fingerprint_key)
+    total = source.contents.plain.bytes
+    context.observe(PhaseBegan(name="load", subject=plan.target, total=total, exact=True))
+    try:
+        load.make_database(server, plan.target, source.database_options)
+        load.empty(server, plan.target, schema.catalogue(server, plan.target))
+        load.load(
+            source.open(),
+            server,
+            plan.target,
+            rename=renaming(source, plan.target),
+            reader=reader,
+            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+            programs_folder=context.config.settings.backup_programs_dir,
+        )
+        contents = reader.result()
+    except UlasisError as error:
+        raise _half_done(error, plan, safety) from None
+    context.observe(PhaseEnded(name="load"))
+    return contents
+
+
+def _half_done(error: UlasisError, plan: RestorePlan, safety: MadeBackup | None) -> UlasisError:
+    """Say that the target is now incomplete, and how to get the old state back."""
+    message = f"the restore of {plan.target} stopped in the middle: {error.message}"
+    if safety:
+        hint = f"{error.hint}; to bring the old state back: {_undo_command(plan, safety)}"
+    else:
+        hint = f"{error.hint}; there is no safety backup; restore again when the cause is gone"
+    kind = type(error) if isinstance(error, AuthenticationFailed) else LoadFailed
+    return kind(message, hint=hint)
+
+
+def _undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
+    return (
+        f"ulasis-backup restore {safety.name} --target-database {_shell(plan.target)} "
+        "--skip-pre-restore-backup --yes"
+    )
+
+
+def _shell(name: str) -> str:
+    plain = all(character.isalnum() or character in "_-." for character in name)
+    return name if plain else "'" + name.replace("'", "'\\''") + "'"
+
+
+def _compare(
+    context: Context,
+    request: RestoreRequest,
+    source: Source,
+    target: str,
+    expected: Contents,
+    safety: MadeBackup | None,
+) -> tuple[Comparison | None, CouldNotCheck | None]:
+    if not request.compare:
+        return None, None
+    try:
+        source.need_comparable(context)
+        comparison = compare(
+            context, target, expected, data_key=source.fingerprint_key, total=expected.plain.bytes
+        )
+    except CouldNotCheck as error:
+        return None, error
+    if not comparison.equal:
+        shown = "; ".join(comparison.differences[:5])
+        message = f"{target} was loaded, but differs from the backup: {shown}"
+        hint = "is an application writing to it? stop it and restore again"
+        if safety:
+            hint += f"; the state before is in {safety.name}"
+        raise NotEqual(message, hint=hint)
+    return comparison, None
+
+
+def _done(
+    plan: RestorePlan,
+    safety: MadeBackup | None,
+    comparison: Comparison | None,
+    unchecked: CouldNotCheck | None,
+    started: datetime,
+) -> Restored:
+    return Restored(
+        plan=plan,
+        safety=safety,
+        comparison=comparison,
+        unchecked=unchecked,
+        seconds=(now() - started).total_seconds(),
+    )

@@ -1,0 +1,128 @@
+"""``verify``: is every stored byte authentic, and is what it holds a complete, whole dump?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ulasis_backup.errors import IntegrityError, UlasisError
+from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
+from ulasis_backup.methods.contents import Contents, ContentsReader, read_contents
+from ulasis_backup.methods.sections import split
+from ulasis_backup.model import Verdict
+from ulasis_backup.operations.context import Context, now
+from ulasis_backup.repository import payload, repository
+from ulasis_backup.repository.canonical import HINT
+from ulasis_backup.repository.manifest import Details, Manifest
+from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.streams.pipeline import Chunks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was found out about a backup. ``problem`` is None unless the verdict is failed."""
+
+    name: str
+    verdict: Verdict
+    manifest: Manifest | None = None
+    notes: tuple[str, ...] = ()
+    problem: UlasisError | None = None
+    seconds: float = 0.0
+
+
+def verify(
+    context: Context, name: PayloadName, *, allow_unauthenticated: bool = False
+) -> Verification:
+    """Check the stored bytes and the structure of one backup.
+
+    Two passes: first every stored byte is authenticated, then the payload is decrypted,
+    decompressed and read as a dump, and compared with the manifest. Raises IntegrityError and
+    its children, BackupNotFound, BlobMissing.
+    """
+    started = now()
+    manifest, _ = read_verified(context, name, allow_unauthenticated=allow_unauthenticated)
+    wrong_copy = repository.check_key_copy(context.repository, manifest, name)
+    notes = (f"the spare key copy is unusable: {wrong_copy}",) if wrong_copy else ()
+    return Verification(
+        name=str(name),
+        verdict=Verdict.INTACT if manifest.signed else Verdict.INTACT_UNSIGNED,
+        manifest=manifest,
+        notes=notes,
+        seconds=(now() - started).total_seconds(),
+    )
+
+
+def verify_all(context: Context) -> Iterator[Verification]:
+    """Check every backup of the repository; a failed one is a result, not an end.
+
+    Files that claim to be backups and cannot be read as such are failures too.
+    """
+    listing = repository.listing(context.repository)
+    for entry in listing.entries:
+        try:
+            yield verify(context, entry.name)
+        except UlasisError as error:
+            yield _failed(str(entry.name), error)
+    for oddity in listing.oddities:
+        if oddity.error is not None:
+            yield _failed(oddity.name, oddity.error)
+
+
+def read_verified(
+    context: Context,
+    name: PayloadName,
+    *,
+    allow_unauthenticated: bool = False,
+    keep_text: bool = False,
+) -> tuple[Manifest, ContentsReader]:
+    """Read a whole backup, check everything about it, and return what was read."""
+    manifest = repository.load_trusted(
+        context.repository, name, allow_unauthenticated=allow_unauthenticated
+    )
+    stored = manifest.header.stored.bytes
+    context.observe(PhaseBegan(name="authenticate", subject=str(name), total=stored, exact=True))
+    payload.check_stored(
+        context.repository.storage,
+        manifest,
+        on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+    )
+    context.observe(PhaseEnded(name="authenticate"))
+    details = _need_details(manifest)
+    total = details.plain.bytes
+    context.observe(PhaseBegan(name="read", subject=str(name), total=total, exact=True))
+    plain = payload.open_plain(context.repository.storage, manifest)
+    key = manifest.data_key if manifest.encrypted else None
+    reader = read_contents(split(_counted(context, plain)), key, keep_text=keep_text)
+    _expect_equal(manifest, details, reader.result())
+    context.observe(PhaseEnded(name="read"))
+    return manifest, reader
+
+
+def _counted(context: Context, chunks: Chunks) -> Chunks:
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        context.observe(BytesMoved(done=done))
+        yield chunk
+
+
+def _need_details(manifest: Manifest) -> Details:
+    if manifest.details is None:
+        msg = "a trusted manifest has details"
+        raise TypeError(msg)
+    return manifest.details
+
+
+def _expect_equal(manifest: Manifest, details: Details, contents: Contents) -> None:
+    same = (
+        contents.plain == details.plain
+        and contents.tables == details.tables
+        and contents.objects == details.objects
+    )
+    if not same:
+        message = f"{manifest.header.payload} does not hold what its manifest says"
+        raise IntegrityError(message, hint=HINT)
+
+
+def _failed(name: str, error: UlasisError) -> Verification:
+    return Verification(name=name, verdict=Verdict.FAILED, problem=error)
