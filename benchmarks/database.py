@@ -62,6 +62,11 @@ CREATE TABLE items (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 """
 
+WORD_TABLE = """
+CREATE TEMPORARY TABLE word (k INT UNSIGNED NOT NULL PRIMARY KEY, word VARCHAR(20) NOT NULL)
+  ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+"""
+
 SENTENCE_ROWS = f"""
 CREATE TEMPORARY TABLE sentence (k INT UNSIGNED NOT NULL PRIMARY KEY, txt VARCHAR(400) NOT NULL)
   ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -185,8 +190,7 @@ def _statements(size: Size) -> str:
         "SET SESSION sql_mode = '', time_zone = '+00:00', unique_checks = 0;",
         "SET SESSION join_cache_level = 0;",
         TABLES,
-        "CREATE TEMPORARY TABLE word (k INT NOT NULL PRIMARY KEY, word VARCHAR(20) NOT NULL)"
-        " DEFAULT CHARSET=utf8mb4;",
+        WORD_TABLE,
         f"INSERT INTO word VALUES {listed};",
         SENTENCE_ROWS,
         *_copies_of_the_sentences(),
