@@ -14,12 +14,14 @@ import typer
 from ulasis_backup import __version__, errors
 from ulasis_backup.cli import backups, repository, restores, setup
 from ulasis_backup.cli.session import Session, session_of
-from ulasis_backup.errors import UlasisError
+from ulasis_backup.errors import SettingsError, UlasisError
+
+USAGE_HINT = "`ulasis-backup --help` lists commands and options"
 
 app = typer.Typer(
     name="ulasis-backup",
     help="Back up MySQL and MariaDB databases, verify the backups, and restore them.",
-    epilog="Set-up: `ulasis-backup init`, then `ulasis-backup check`. Try it: `ulasis-backup demo`.",
+    epilog="To try it: `ulasis-backup demo`. To set it up: `ulasis-backup init`, then `check`.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -94,33 +96,26 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         code = app(standalone_mode=False, prog_name="ulasis-backup")
-    except typer.Exit as error:
-        return error.exit_code
-    except typer.Abort:
-        return errors.INTERRUPTED
+    except (typer.Exit, typer.Abort) as ended:
+        return ended.exit_code if isinstance(ended, typer.Exit) else errors.INTERRUPTED
     except typer.TyperException as error:
-        return _usage(error)
+        return _fail(error.format_message(), USAGE_HINT, SettingsError.exit_code)
     except UlasisError as error:
         return _fail(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, Terminated) as signalled:
         stopped = isinstance(signalled, KeyboardInterrupt)
         code = errors.INTERRUPTED if stopped else errors.TERMINATED
-        return _fail("stopped by a signal; nothing half-done is listed", "", code)
-    except BrokenPipeError:
-        # Whoever read our output is gone; say nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.UNEXPECTED
-    except Exception as error:  # noqa: BLE001 (the edge: nothing may end in a traceback of secrets)
+        return _fail("stopped by a signal; no half-written backup is listed", "", code)
+    except Exception as error:  # noqa: BLE001 (the edge: no traceback may show a secret)
         return _unexpected(error)
     return code if isinstance(code, int) else 0
 
 
-def _usage(error: typer.TyperException) -> int:
-    message = error.format_message()
-    return _fail(message, "`ulasis-backup --help` lists commands and options", 2)
-
-
 def _unexpected(error: Exception) -> int:
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output is gone; say nothing more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.UNEXPECTED
     if os.environ.get("ULASIS_BACKUP_TRACEBACK"):
         raise error
     where = error.__traceback__

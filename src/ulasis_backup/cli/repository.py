@@ -138,13 +138,13 @@ def _manifest_text(manifest: Manifest) -> list[Any]:
 
     header, details = manifest.header, manifest.details
     kept = header.stages.cipher or "not encrypted"
+    place = f"number {header.sequence} of series {header.series}"
+    packed = f"{size(header.stored.bytes)}, {header.stages.compression}, {kept}"
     lines: list[Any] = [
         f"{header.payload}",
         f"  databases   {', '.join(header.databases)}",
-        f"  made        {header.started_at} ({age(header.started_at)} ago), {header.kind}, "
-        f"number {header.sequence} of series {header.series}",
-        f"  stored      {size(header.stored.bytes)}, {header.stages.compression}, {kept}, "
-        f"{'signed' if manifest.signed else 'unsigned'}",
+        f"  made        {header.started_at} ({age(header.started_at)} ago), {header.kind}, {place}",
+        f"  stored      {packed}, {'signed' if manifest.signed else 'unsigned'}",
         f"  server      {header.server.flavour} {header.server.version}",
     ]
     if header.note:

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command("restore")(restore)
 
 
-def restore(  # noqa: PLR0913 (one argument for each option)
+def restore(
     context: typer.Context,
     name: Name,
     *,

@@ -65,14 +65,14 @@ class _Rows:
     """The rows of one table while they flow."""
 
     digest: Digest
-    bytes: int = 0
+    size: int = 0
     lines: int = 0
     start: bytes = b""
     statements: _Count = field(default_factory=lambda: _Count(b"\nINSERT INTO ", b"\n"))
 
     def update(self, data: bytes) -> None:
         self.digest.update(data)
-        self.bytes += len(data)
+        self.size += len(data)
         self.lines += data.count(b"\n")
         self.statements.update(data)
         if len(self.start) < STATEMENT_START:
@@ -174,11 +174,11 @@ class ContentsReader:
         if table is None:
             raise DumpFailed(f"the dump has rows of an unknown table {piece.name}", hint="")
         digest = rows.digest.hexdigest()
-        self._sections.append([piece.part, piece.name, rows.bytes, digest])
+        self._sections.append([piece.part, piece.name, rows.size, digest])
         self._tables[piece.name] = replace(
             table,
             rows=self._count(rows, piece.name),
-            bytes=rows.bytes,
+            bytes=rows.size,
             rows_digest=digest,
         )
 

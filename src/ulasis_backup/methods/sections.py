@@ -107,13 +107,16 @@ class Splitter:
 
     def finish(self) -> list[Piece]:
         """Return the last pieces, once the dump has ended."""
-        if self._part is Part.ROWS:
-            return []
         pieces: list[Piece] = []
-        self._read_lines(pieces, final=True)
-        if self._part is not Part.ROWS:
+        if not self._in_rows():
+            self._read_lines(pieces, final=True)
+        # Rows that never ended leave no last piece: whoever reads along finds them cut.
+        if not self._in_rows():
             pieces.append(self._cut(len(self._text)))
         return pieces
+
+    def _in_rows(self) -> bool:
+        return self._part is Part.ROWS
 
     def _rows(self, chunk: bytes) -> tuple[Piece, bytes]:
         """Return the rows in *chunk* and what follows them."""

@@ -6,7 +6,7 @@ mark is there, every object of the catalogue is in the dump, and the schema held
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +120,7 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
             *_flavour_options(server, database),
             *position,
             *(f"--ignore-table={database}.{view.name}" for view in broken),
-        ),  # fmt: skip
+        ),
         catalogue=found,
         locked=tuple(needing) if lock else (),
         left_out=broken,
@@ -210,7 +210,7 @@ class SqlCapture:
             warnings=tuple(self._warnings),
         )
 
-    def _dump(self) -> Chunks:
+    def _dump(self) -> Generator[bytes, None, None]:
         plan = self._plan
         flavour = plan.program.flavour
         with programs.option_file(self._login, flavour) as (first, inherit):
@@ -280,7 +280,7 @@ def _dump_error(error: ProgramFailed) -> ServerError:
         hint = "a table is damaged: CHECK TABLE names it, REPAIR TABLE mends MyISAM and Aria"
         return DumpFailed(error.message, hint=hint)
     for number, kind, hint in ERRORS:
-        if f"{number}" in said and f"({number})" in said or f"error: {number}:" in said:
+        if any(form.format(number) in said for form in ("({})", "rror: {}:", "ERROR {} ")):
             return kind(error.message, hint=hint)
     if any(word in said for word in MISSING_TABLE):
         return SchemaChanged(error.message, hint="a table vanished in mid-run; run it again")

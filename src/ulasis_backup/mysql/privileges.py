@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ulasis_backup.errors import PrivilegeMissing
-from ulasis_backup.model import Flavour
 from ulasis_backup.mysql.server import Server, quote
 
 GLOBAL_ONLY = frozenset(
@@ -106,7 +105,7 @@ def missing_for_backup(
         for right in wanted
         if not has(grants, right, database)
     ]
-    if routines and not may_see_routines(server, grants):
+    if routines and not may_see_routines(grants):
         found.append(_routine_right(server))
     return tuple(found)
 
@@ -128,7 +127,7 @@ def may_set_definers(server: Server) -> bool:
     return any(has(grants, right, "") for right in rights)
 
 
-def may_see_routines(server: Server, grants: Iterable[Grant]) -> bool:
+def may_see_routines(grants: Iterable[Grant]) -> bool:
     """Tell whether the bodies of all routines can be read."""
     if has(grants, "SELECT", "mysql") or has(grants, "SHOW_ROUTINE", ""):
         return True
@@ -217,7 +216,7 @@ def _covers(pattern: str, database: str, right: str) -> bool:
 
 
 def _matches(pattern: str, database: str) -> bool:
-    """Match a database pattern of GRANT: ``%`` any text, ``_`` any character, ``\\`` escapes."""
+    r"""Match a database pattern of GRANT: ``%`` any text, ``_`` any character, ``\\`` escapes."""
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     translated = "".join(
         ".*" if part == "%" else "." if part == "_" else re.escape(part[-1]) for part in parts

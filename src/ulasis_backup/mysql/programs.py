@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -111,7 +111,7 @@ def option_file(
 
 def read_from(
     command: Sequence[str], *, inherit: Sequence[int] = (), warnings: list[str] | None = None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Run *command* and yield what it writes; raises ProgramFailed at the end if it failed.
 
     What a successful program printed on standard error is added to *warnings*. Closing the

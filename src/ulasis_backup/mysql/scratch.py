@@ -215,7 +215,7 @@ def _abandoned(folder: Path) -> bool:
 
 
 def _remove_if_old(folder: Path) -> bool:
-    """Remove a folder whose owner died before it could mark it; a fresh one may be in the making."""
+    """Remove a folder whose owner died before it could mark it, unless it is in the making."""
     with contextlib.suppress(OSError):
         if time.time() - folder.stat().st_mtime > START_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)

@@ -93,7 +93,9 @@ def connect(login: Login, *, database: str | None = None) -> Iterator[Server]:
     with _said(login):
         connection = pymysql.connect(**_arguments(login, database))
     try:
-        yield _guarded(connection, login)
+        with _said(login):
+            server = _guarded(connection, login)
+        yield server
     finally:
         with contextlib.suppress(pymysql.Error, OSError):
             connection.close()
@@ -166,7 +168,10 @@ def _tls(login: Login) -> dict[str, Any]:
 def _guarded(
     connection: pymysql.connections.Connection[pymysql.cursors.Cursor], login: Login
 ) -> Server:
-    version = _version(connection.get_server_info())
+    # What the server says in its greeting could be a proxy's idea.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION()")
+        version = _version(str((cursor.fetchone() or ("",))[0]))
     has_tls = not login.by_socket and login.ssl_require
     server = Server(connection, login, version, has_tls)
     names = dict(SESSION)

@@ -37,9 +37,9 @@ def log_events() -> Observe:
 
     def observe(event: Event) -> None:
         if isinstance(event, PhaseBegan):
-            logger.info(f"{event.name} began", subject=event.subject)
+            logger.info("began", phase=event.name, subject=event.subject)
         elif isinstance(event, PhaseEnded):
-            logger.info(f"{event.name} ended", **dict(event.facts))
+            logger.info("ended", phase=event.name, **dict(event.facts))
         elif isinstance(event, Notice):
             logger.warning(event.message, **({"hint": event.hint} if event.hint else {}))
         elif isinstance(event, BytesMoved):

@@ -78,13 +78,13 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
     try:
         captured = capture.captured()
         details = _details(context, server, request.database, captured)
-        header = _header(context, request, run, server, stored, partial=plan.partial)
+        header = _header(context, request, run, server=server, stored=stored, partial=plan.partial)
         written = _commit(context, run, header, details)
     except BaseException:
         _remove(context, run)
         raise
     seconds = (now() - started_at).total_seconds()
-    _tell(context, run, captured, stored, seconds)
+    _tell(context, run, captured, stored=stored, seconds=seconds)
     return MadeBackup(name=run.name, manifest=written, seconds=seconds)
 
 
@@ -154,9 +154,9 @@ def _header(
     context: Context,
     request: BackupRequest,
     run: _Run,
+    *,
     server: Server,
     stored: Size,
-    *,
     partial: bool,
 ) -> Header:
     databases = (request.database,)
@@ -202,7 +202,7 @@ def _remove(context: Context, run: _Run) -> None:
             storage.delete(run.name.key_copy)
 
 
-def _tell(context: Context, run: _Run, captured: Captured, stored: Size, seconds: float) -> None:
+def _tell(context: Context, run: _Run, captured: Captured, *, stored: Size, seconds: float) -> None:
     for loss in captured.text_losses:
         context.observe(
             Notice(

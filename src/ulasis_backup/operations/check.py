@@ -112,7 +112,7 @@ def _repository(context: Context) -> Iterator[Finding]:
 
 
 def _server(context: Context, server: Server) -> Iterator[Finding]:
-    yield _tls(context, server)
+    yield _tls(server)
     yield from _guarded("server settings", lambda: _server_settings(server))
     yield from _guarded("programs", lambda: _programs(context, server))
     for database in chosen_databases(context.config, server):
@@ -120,7 +120,7 @@ def _server(context: Context, server: Server) -> Iterator[Finding]:
     yield _binlog(server)
 
 
-def _tls(context: Context, server: Server) -> Finding:
+def _tls(server: Server) -> Finding:
     login = server.login
     if login.by_socket:
         return _ok("tls", "not needed on a socket")

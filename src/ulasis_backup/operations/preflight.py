@@ -76,7 +76,7 @@ def _refuse_untrusted_creators(server: Server, source: Source) -> None:
 
 
 def _refuse_foreign_definers(server: Server, source: Source) -> tuple[str, ...]:
-    """Return the definers other than our account; raises PrivilegeMissing if we may not set them."""
+    """Return the definers other than our account; raises PrivilegeMissing if not settable."""
     ours = str(server.value("SELECT CURRENT_USER()"))
     foreign = tuple(sorted(_definers(source) - {ours}))
     if foreign and not privileges.may_set_definers(server):

@@ -23,9 +23,8 @@ from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents, ContentsReader
 from ulasis_backup.model import Kind
 from ulasis_backup.mysql import schema
-from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, connect, locked
-from ulasis_backup.operations.backup import BackupRequest, MadeBackup, back_up
+from ulasis_backup.operations.backup import BackupRequest, MadeBackup, back_up_locked
 from ulasis_backup.operations.compare import Comparison, compare
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.preflight import check_target
@@ -74,10 +73,10 @@ class Restored:
     """What a restore did. ``comparison`` is None where none was made."""
 
     plan: RestorePlan
-    safety: MadeBackup | None
-    comparison: Comparison | None
-    unchecked: CouldNotCheck | None
     seconds: float
+    safety: MadeBackup | None = None
+    comparison: Comparison | None = None
+    unchecked: CouldNotCheck | None = None
 
 
 def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> Restored:
@@ -91,21 +90,27 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
     source = _open(context, request)
     target = request.target or source.database
     with connect(context.config.writing) as server:
-        found = schema.catalogue(server, target)
         notices = check_target(context, server, source, target)
-        plan = _plan(server, source, target, found, request, notices)
+        plan = _plan(server, source, target=target, request=request, notices=notices)
         if request.dry_run:
-            return _done(plan, None, None, None, started)
+            return Restored(plan=plan, seconds=_since(started))
         if plan.touches_data and not confirm(plan):
             message = f"{target} holds data that would be replaced"
-            raise ConfirmationNeeded(
-                message, hint="say yes, or use --yes; --dry-run shows the plan"
-            )
-        safety = _make_safety_backup(context, plan)
+            hint = "say yes, or use --yes; --dry-run shows the plan"
+            raise ConfirmationNeeded(message, hint=hint)
         with locked(server, target):
-            expected = _replace(context, server, source, plan, safety)
-    comparison, unchecked = _compare(context, request, source, target, expected, safety)
-    return _done(plan, safety, comparison, unchecked, started)
+            safety = _make_safety_backup(context, plan)
+            expected = _replace(context, server, source, plan=plan, safety=safety)
+            comparison, unchecked = _compare(context, request, source, plan, expected=expected)
+    if comparison and not comparison.equal:
+        raise _not_equal(plan, comparison, safety)
+    return Restored(
+        plan=plan,
+        safety=safety,
+        comparison=comparison,
+        unchecked=unchecked,
+        seconds=_since(started),
+    )
 
 
 def _open(context: Context, request: RestoreRequest) -> Source:
@@ -120,12 +125,13 @@ def _open(context: Context, request: RestoreRequest) -> Source:
 def _plan(
     server: Server,
     source: Source,
+    *,
     target: str,
-    found: Catalogue,
     request: RestoreRequest,
     notices: tuple[str, ...],
 ) -> RestorePlan:
     """Decide what happens to each object that exists now; raises Refused."""
+    found = schema.catalogue(server, target)
     # Also the proof that everything can be rewritten, before anything is touched.
     renaming(source, target)
     have = {f"table {table.name}" for table in found.tables if not table.is_sequence}
@@ -150,8 +156,10 @@ def _make_safety_backup(context: Context, plan: RestorePlan) -> MadeBackup | Non
     if not plan.safety_backup:
         return None
     note = f"before the restore of {plan.backup}"
+    request = BackupRequest(database=plan.target, kind=Kind.SAFETY, note=note)
     try:
-        made = back_up(context, BackupRequest(database=plan.target, kind=Kind.SAFETY, note=note))
+        with connect(context.config.reading) as server:
+            made = back_up_locked(context, request, server)
         verify(context, made.name)
     except UlasisError as error:
         error.message = f"the safety backup failed, nothing was touched: {error.message}"
@@ -165,7 +173,12 @@ def _make_safety_backup(context: Context, plan: RestorePlan) -> MadeBackup | Non
 
 
 def _replace(
-    context: Context, server: Server, source: Source, plan: RestorePlan, safety: MadeBackup | None
+    context: Context,
+    server: Server,
+    source: Source,
+    *,
+    plan: RestorePlan,
+    safety: MadeBackup | None,
 ) -> Contents:
     """Empty the target and load the backup; from here on the old state is in *safety* alone."""
     reader = ContentsReader(source.fingerprint_key)
@@ -186,6 +199,10 @@ def _replace(
         contents = reader.result()
     except UlasisError as error:
         raise _half_done(error, plan, safety) from None
+    except BaseException:
+        message = f"the restore of {plan.target} was cut off in the middle: it is incomplete now"
+        context.observe(Notice(message=message, hint=_way_back(plan, safety)))
+        raise
     context.observe(PhaseEnded(name="load"))
     return contents
 
@@ -193,12 +210,15 @@ def _replace(
 def _half_done(error: UlasisError, plan: RestorePlan, safety: MadeBackup | None) -> UlasisError:
     """Say that the target is now incomplete, and how to get the old state back."""
     message = f"the restore of {plan.target} stopped in the middle: {error.message}"
-    if safety:
-        hint = f"{error.hint}; to bring the old state back: {_undo_command(plan, safety)}"
-    else:
-        hint = f"{error.hint}; there is no safety backup; restore again when the cause is gone"
+    hint = f"{error.hint}; {_way_back(plan, safety)}"
     kind = type(error) if isinstance(error, AuthenticationFailed) else LoadFailed
     return kind(message, hint=hint)
+
+
+def _way_back(plan: RestorePlan, safety: MadeBackup | None) -> str:
+    if safety is None:
+        return "there is no safety backup; restore again when the cause is gone"
+    return f"to bring the old state back: {_undo_command(plan, safety)}"
 
 
 def _undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
@@ -217,40 +237,29 @@ def _compare(
     context: Context,
     request: RestoreRequest,
     source: Source,
-    target: str,
+    plan: RestorePlan,
+    *,
     expected: Contents,
-    safety: MadeBackup | None,
 ) -> tuple[Comparison | None, CouldNotCheck | None]:
+    """Compare what was loaded with the backup, unless asked not to, or impossible."""
     if not request.compare:
         return None, None
+    key, total = source.fingerprint_key, expected.plain.bytes
     try:
         source.need_comparable(context)
-        comparison = compare(
-            context, target, expected, data_key=source.fingerprint_key, total=expected.plain.bytes
-        )
+        return compare(context, plan.target, expected, data_key=key, total=total), None
     except CouldNotCheck as error:
         return None, error
-    if not comparison.equal:
-        shown = "; ".join(comparison.differences[:5])
-        message = f"{target} was loaded, but differs from the backup: {shown}"
-        hint = "is an application writing to it? stop it and restore again"
-        if safety:
-            hint += f"; the state before is in {safety.name}"
-        raise NotEqual(message, hint=hint)
-    return comparison, None
 
 
-def _done(
-    plan: RestorePlan,
-    safety: MadeBackup | None,
-    comparison: Comparison | None,
-    unchecked: CouldNotCheck | None,
-    started: datetime,
-) -> Restored:
-    return Restored(
-        plan=plan,
-        safety=safety,
-        comparison=comparison,
-        unchecked=unchecked,
-        seconds=(now() - started).total_seconds(),
-    )
+def _not_equal(plan: RestorePlan, comparison: Comparison, safety: MadeBackup | None) -> NotEqual:
+    shown = "; ".join(comparison.differences[:5])
+    message = f"{plan.target} was loaded, but differs from the backup: {shown}"
+    hint = "is an application writing to it? stop it and restore again"
+    if safety:
+        hint += f"; the state before is in {safety.name}"
+    return NotEqual(message, hint=hint)
+
+
+def _since(started: datetime) -> float:
+    return (now() - started).total_seconds()

@@ -1,4 +1,4 @@
-"""``verify``: is every stored byte authentic, and is what it holds a complete, whole dump?"""
+"""``verify``: find out whether every stored byte is authentic and what it holds a whole dump."""
 
 from __future__ import annotations
 

@@ -238,13 +238,11 @@ def _open_details(body: Json, data_key: DataKey, name: str) -> Json | None:
 def _load_header(body: Json, name: str) -> Header:
     fields = {field: value for field, value in body.items() if field in _HEADER_FIELDS}
     unknown = set(body) - _HEADER_FIELDS - {"details", "details_encrypted"}
-    both = "details" in body and "details_encrypted" in body
+    if unknown or ("details" in body) == ("details_encrypted" in body):
+        raise _malformed(name)
     try:
-        if unknown or both:
-            msg = "unexpected fields"
-            raise ValueError(msg)
         return _HEADER.validate_json(canonical.to_bytes(fields), strict=True)
-    except (ValidationError, ValueError):
+    except ValidationError:
         raise _malformed(name) from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 from ulasis_backup.errors import AuthenticationFailed, IntegrityError
@@ -89,5 +89,5 @@ def orphan_cipher(storage: Storage, name: str, size: int) -> tuple[Cipher, str]:
     return read_header(read_start(storage, name, size))
 
 
-def _generator(chunks: Iterable[bytes]) -> Chunks:
+def _generator(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
     yield from chunks

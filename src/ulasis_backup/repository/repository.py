@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from ulasis_backup.errors import (
     AmbiguousName,
@@ -24,7 +25,7 @@ from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.storage.base import Blob, Storage
 from ulasis_backup.streams.encryption import CHANGED_HINT
-from ulasis_backup.streams.keys import DataKey
+from ulasis_backup.streams.keys import DataKey, WrappedKey
 
 FORMAT = 1
 REPOSITORY_FILE = "repository.json"
@@ -198,7 +199,7 @@ def commit(
     repository.storage.put(payload.manifest, [manifest])
 
 
-def key_copy(keys: tuple[manifests.WrappedKey, ...], data_key: DataKey) -> bytes:
+def key_copy(keys: tuple[WrappedKey, ...], data_key: DataKey) -> bytes:
     """Return the bytes of ``keys/<backup>.json``."""
     body = manifests.serialise_keys(keys, data_key)
     return canonical.to_bytes(body | {"format": FORMAT, "id": data_key.backup_id})
@@ -350,7 +351,7 @@ def _doubts(entries: Sequence[Entry]) -> tuple[str, ...]:
             (entry for entry in entries if entry.manifest.header.series == series),
             key=lambda entry: entry.manifest.header.sequence,
         )
-        for before, after in zip(members, members[1:], strict=False):
+        for before, after in pairwise(members):
             found += _doubt(before, after)
     return tuple(found)
 

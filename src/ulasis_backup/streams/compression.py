@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import cast
 
 from backports import zstd
 from isal import isal_zlib
@@ -77,11 +78,13 @@ def _gzip_member(level: int) -> Callable[[bytes], bytes]:
 
 
 def _zstd_frame(level: int) -> Callable[[bytes], bytes]:
-    options = {zstd.CompressionParameter.compression_level: level, _ZSTD_CHECKSUM: 1}
+    options = {int(zstd.CompressionParameter.compression_level): level, _ZSTD_CHECKSUM: 1}
     return lambda block: zstd.compress(block, options=options)
 
 
-_ZSTD_CHECKSUM = zstd.CompressionParameter.checksum_flag
+# The stubs call it an instance; it is the class.
+_ISAL_ERROR: type[Exception] = cast("type[Exception]", isal_zlib.IsalError)
+_ZSTD_CHECKSUM = int(zstd.CompressionParameter.checksum_flag)
 
 
 class _GzipMember:
@@ -144,7 +147,7 @@ def _decompress(chunks: Chunks, member: type[_GzipMember | _ZstdFrame], name: st
                     current = None
                 elif not data and len(plain) < MOST:
                     break
-    except (isal_zlib.error, zstd.ZstdError, EOFError, OSError) as error:
+    except (_ISAL_ERROR, zstd.ZstdError, EOFError) as error:
         raise IntegrityError(f"the {name} data is damaged: {error}", hint=DAMAGED_HINT) from None
     if current is not None or not members:
         raise IntegrityError(f"the {name} data is cut short", hint=DAMAGED_HINT)

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from ulasis_backup.errors import AuthenticationFailed
-from ulasis_backup.streams.pipeline import Chunks, Stage, drain
 from ulasis_backup.streams.keys import DataKey
+from ulasis_backup.streams.pipeline import Chunks, Stage, drain
 
 MAGIC = b"ULBK"
 VERSION = 1

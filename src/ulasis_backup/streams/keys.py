@@ -30,8 +30,12 @@ KEY_ID_BYTES = 8
 class Digest(Protocol):
     """What hashlib and hmac objects have in common."""
 
-    def update(self, data: bytes | memoryview, /) -> None: ...
-    def hexdigest(self) -> str: ...
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take more bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the digest in hexadecimal."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

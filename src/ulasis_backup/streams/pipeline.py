@@ -33,6 +33,7 @@ class Meter:
         self._on_bytes = on_bytes
 
     def __call__(self, chunks: Chunks) -> Chunks:
+        """Pass *chunks* on, counted."""
         for chunk in chunks:
             self._digest.update(chunk)
             self._bytes += len(chunk)
