@@ -1,0 +1,203 @@
+"""What tests of the whole command share: the command as a subprocess, servers, small databases."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ulasis_backup.model import Login
+from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
+from ulasis_backup.mysql.server import Server, connect, quote
+
+NUMBERS = itertools.count(1)
+SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 (JSON)
+        """Return the document that ``--json`` printed; it must be all that was printed."""
+        return json.loads(self.out)
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """The real command, run in *home* with nothing but PATH, HOME and *settings* around it."""
+
+    home: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+
+    def having(self, **settings: str) -> Command:
+        """Return the same command with other *settings* on top."""
+        return replace(self, settings=self.settings | settings)
+
+    def behind(self, *prefix: str) -> Command:
+        """Return the same command started by *prefix*, a program that runs programs."""
+        return replace(self, prefix=prefix)
+
+    @property
+    def folder(self) -> Path:
+        """Return the repository's folder."""
+        return Path(self.settings["BACKUP_DIR"])
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command and return the process, in a process group of its own."""
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)} | self.settings
+        return subprocess.Popen(
+            [*self.prefix, sys.executable, "-m", "ulasis_backup", *arguments],
+            env=environment, cwd=self.home, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> Result:
+        """Run the command to its end."""
+        return finish(self.start(*arguments))
+
+    def ok(self, *arguments: str) -> Any:  # noqa: ANN401 (JSON)
+        """Run the command with ``--json``, expect success, and return the document."""
+        done = self.run("--json", *arguments)
+        assert done.code == 0, done.said
+        return done.json
+
+    def backup(self) -> str:
+        """Make one backup and return its file name."""
+        name: str = self.ok("backup")["backups"][0]["backup"]
+        return name
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    """Wait for *process* and return how it ended."""
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    return Result(code=process.returncode, out=out, err=err)
+
+
+def command_for(login: Login, home: Path, database: str, **settings: str) -> Command:
+    """Return the command with the settings that reach *database* as *login*."""
+    password = login.password.reveal()
+    return Command(
+        home=home,
+        settings={
+            "BACKUP_DIR": str(home / "backups"),
+            "DB_HOST": login.host,
+            "DB_PORT": str(login.port),
+            "DB_SOCKET": login.socket,
+            "DB_NAME": database,
+            "DB_USER": login.user,
+        }
+        | ({"DB_PASSWORD": password} if password else {})
+        | settings,
+    )
+
+
+@contextlib.contextmanager
+def own_server(*options: str) -> Iterator[ScratchServer]:
+    """Run a scratch server for one test that harms it."""
+    with scratch_server(options=options) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def networked_server(*options: str) -> Iterator[tuple[ScratchServer, int]]:
+    """Run a scratch server that listens on a free TCP port of 127.0.0.1."""
+    port = free_port()
+    network = ("--skip-networking=0", "--bind-address=127.0.0.1", f"--port={port}")
+    with scratch_server(options=(*network, *options)) as running:
+        yield running, port
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def fresh_database(login: Login, prefix: str = "t") -> Iterator[str]:
+    """Create an empty database under a name of its own, and drop it after."""
+    name = f"{prefix}{os.getpid()}_{next(NUMBERS)}"
+    with connect(login) as server:
+        server.run(f"CREATE DATABASE {quote(name)} CHARACTER SET utf8mb4")
+    try:
+        yield name
+    finally:
+        with connect(login) as server:
+            server.run(f"DROP DATABASE IF EXISTS {quote(name)}")
+
+
+def run_all(server: Server, database: str, statements: Sequence[str]) -> None:
+    """Run *statements* one by one in *database*."""
+    server.run(f"USE {quote(database)}")
+    for statement in statements:
+        server.run(statement)
+
+
+def make_orders(server: Server, database: str, *, rows: int = 2000) -> None:
+    """Make a small database: tables with a foreign key, a view, a trigger, a routine, an event."""
+    run_all(
+        server,
+        database,
+        (
+            "CREATE TABLE customers (id INT PRIMARY KEY, name VARCHAR(60), note TEXT)",
+            (
+                "CREATE TABLE orders (id INT PRIMARY KEY AUTO_INCREMENT, customer INT, "
+                "total DECIMAL(10,2), FOREIGN KEY (customer) REFERENCES customers (id))"
+            ),
+            (
+                f"INSERT INTO customers SELECT seq, CONCAT('customer ', seq), REPEAT('x', 40) "
+                f"FROM seq_1_to_{rows}"
+            ),
+            f"INSERT INTO orders SELECT seq, seq, seq / 7 FROM seq_1_to_{rows}",
+            "CREATE TABLE zebras (id INT PRIMARY KEY, stripes INT)",
+            "INSERT INTO zebras VALUES (1, 20), (2, 22)",
+            "CREATE VIEW totals AS SELECT customer, SUM(total) AS sum FROM orders GROUP BY 1",
+            (
+                "CREATE TRIGGER on_order BEFORE INSERT ON orders FOR EACH ROW "
+                "SET NEW.total = COALESCE(NEW.total, 0)"
+            ),
+            "CREATE PROCEDURE count_orders() SELECT COUNT(*) FROM orders",
+            "CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM zebras WHERE id > 100",
+        ),
+    )
+
+
+def checksums(server: Server, database: str) -> dict[str, tuple[object, str]]:
+    """Return the server's checksum and the definition of every table of *database*."""
+    rows = server.query(
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
+        "AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1",
+        (database,),
+    )
+    found: dict[str, tuple[object, str]] = {}
+    for (name,) in rows:
+        table = f"{quote(database)}.{quote(name)}"
+        checksum = server.query(f"CHECKSUM TABLE {table}")[0][1]
+        found[name] = checksum, str(server.query(f"SHOW CREATE TABLE {table}")[0][1])
+    return found
