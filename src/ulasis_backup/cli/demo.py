@@ -10,6 +10,7 @@ from ulasis_backup.cli.render import rate, size, table
 from ulasis_backup.cli.session import Session
 from ulasis_backup.errors import NotEqual
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.load import describe
 from ulasis_backup.observers.log import configure, log_events
 from ulasis_backup.operations.check import check
 from ulasis_backup.operations.compare import Comparison
@@ -55,8 +56,10 @@ def run_demo(session: Session) -> dict[str, Any]:
         step.say(f"   {verified.verdict}, {verified.seconds:.1f} s")
         step("6. A disaster happens")
         step.say(*(f"   {statement};" for statement in strike(world)))
+        losses = details.text_losses if details else ()
+        lossy = {loss.table for loss in losses}
         contents, broken = compare_with(world, made)
-        step.say(_comparison(contents, broken))
+        step.say(_comparison(contents, broken, lossy))
         step("7. Restore (a safety backup of the damaged state is made first)")
         request = RestoreRequest(name=made.name)
         restored = restore(world.context, request, confirm=lambda _: True)
@@ -66,7 +69,8 @@ def run_demo(session: Session) -> dict[str, Any]:
         )
         step("8. Compare every table with the backup: before the disaster, and now")
         contents, whole = compare_with(world, made)
-        step.say(_comparison(contents, whole))
+        step.say(_comparison(contents, whole, lossy))
+        step.say(*(f"   * the text of a dump loses some: {describe(loss)}" for loss in losses))
         rest = [f"{entry.kind} {entry.name}" for entry in contents.objects]
         step.say(f"   {len(rest)} other objects are equal too: {', '.join(rest)}")
     if not whole.equal:
@@ -78,6 +82,7 @@ def run_demo(session: Session) -> dict[str, Any]:
         "tables": len(contents.tables),
         "disaster": {"differences": list(broken.differences)},
         "restored": {"differences": list(whole.differences), "equal": whole.equal},
+        "text_losses": [describe(loss) for loss in losses],
         "database": DATABASE,
     }
 
@@ -96,7 +101,7 @@ class _Story:
             self._session.show(None, *parts)
 
 
-def _comparison(contents: Contents, found: Comparison) -> Table:
+def _comparison(contents: Contents, found: Comparison, lossy: set[str]) -> Table:
     """Return a table with a row for each table: rows in the backup, rows now, verdict."""
     now = {entry.name: entry for entry in found.actual.tables}
     rows = table("   Table", "In the backup", "Now", "", right=("In the backup", "Now"))
@@ -107,6 +112,7 @@ def _comparison(contents: Contents, found: Comparison) -> Table:
             continue
         equal = (entry.rows_digest, entry.definition) == (got.rows_digest, got.definition)
         verdict = "equal" if equal else "DIFFERENT"
+        verdict += " *" if equal and entry.name in lossy else ""
         rows.add_row(f"   {entry.name}", f"{entry.rows:,}", f"{got.rows:,}", verdict)
     for name, got in now.items():
         rows.add_row(f"   {name}", "-", f"{got.rows:,}", "NOT IN THE BACKUP")

@@ -105,6 +105,8 @@ def _lines(done: Restored, *, dry_run: bool) -> list[str]:
     if done.comparison:
         tables = len(done.comparison.actual.tables)
         lines.append(f"  compared: {tables} tables and every other object are equal to the backup")
+        if done.lossy:
+            lines.append("  the backup itself is not exact: its text has lost what is noted below")
         lines += [f"  note: {text}" for text in done.comparison.moved]
     elif done.unchecked is None:
         lines.append("  not compared, as asked")
@@ -131,6 +133,7 @@ def _restored(done: Restored, *, dry_run: bool) -> dict[str, Any]:
         "compared": done.comparison is not None,
         "equal": done.comparison.equal if done.comparison else None,
         "moved": list(done.comparison.moved) if done.comparison else [],
+        "lossy": done.lossy,
         "could_not_check": done.unchecked.message if done.unchecked else None,
         "seconds": round(done.seconds, 3),
     }

@@ -77,6 +77,7 @@ class Restored:
     safety: MadeBackup | None = None
     comparison: Comparison | None = None
     unchecked: CouldNotCheck | None = None
+    lossy: bool = False
 
 
 def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> Restored:
@@ -109,6 +110,7 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
         safety=safety,
         comparison=comparison,
         unchecked=unchecked,
+        lossy=bool(source.text_losses),
         seconds=_since(started),
     )
 
