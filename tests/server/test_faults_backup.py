@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -14,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.faults import (
     Shelf,
     digests_below,
     end,
-    fake_dump,
     faking,
     go_on,
     listed,
@@ -39,7 +38,6 @@ from support.server import (
     own_server,
     run_all,
 )
-
 from ulasis_backup.errors import (
     Busy,
     DumpFailed,
@@ -200,10 +198,9 @@ def test_a_backup_that_is_killed_at_any_time_is_whole_or_not_there(orders: Shelf
 
 
 def test_a_payload_without_manifest_is_no_backup(orders: Shelf) -> None:
-    folder = orders.command.folder
-    known = set(os.listdir(folder))
+    known = _names(orders)
     process = orders.command.start("backup")
-    while not (new := set(os.listdir(folder)) - known):
+    while not (new := _names(orders) - known):
         assert process.poll() is None, process.communicate()
     process.kill()
     finish(process)
@@ -221,10 +218,9 @@ def test_a_payload_without_manifest_is_no_backup(orders: Shelf) -> None:
 def test_a_backup_that_is_stopped_after_its_payload_takes_it_away_again(
     orders: Shelf, number: signal.Signals
 ) -> None:
-    folder = orders.command.folder
-    known = set(os.listdir(folder))
+    known = _names(orders)
     process = orders.command.start("backup")
-    while not set(os.listdir(folder)) - known:
+    while not _names(orders) - known:
         assert process.poll() is None, process.communicate()
     end(process, number)
     done = finish(process)
@@ -603,7 +599,7 @@ def test_a_broken_view_is_left_out_named_and_its_definition_kept(
 
 @pytest.mark.parametrize("suffix", ["MYI", "MYD"])
 def test_a_crashed_table_makes_no_backup(
-    own: Command, server: Server, scratch: ScratchServer, database: str, suffix: str
+    own: Command, server: Server, scratch: ScratchServer, database: str, *, suffix: str
 ) -> None:
     make_orders(server, database, rows=10)
     run_all(
@@ -625,6 +621,10 @@ def test_a_crashed_table_makes_no_backup(
     before.expect_failure(done, DumpFailed.exit_code)
     assert "CHECK TABLE" in done.err
     assert "old" in done.err
+
+
+def _names(orders: Shelf) -> set[str]:
+    return {path.name for path in orders.command.folder.iterdir()}
 
 
 def _show(command: Command, name: str) -> dict[str, list[dict[str, str]]]:

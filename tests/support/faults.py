@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.server import Command, Result
-
 from ulasis_backup.model import Login
 from ulasis_backup.mysql.server import connect
 
@@ -169,7 +168,8 @@ def slow_dump(seconds: float, after: int = 20_000) -> str:
     return (
         f'here="$(dirname "$0")"; rm -f "$here/go"; dump "$@" | '
         f'{{ head -c {after}; touch "$here/paused"; '
-        f'for ((i = 0; i < {turns}; i++)); do [[ -e "$here/go" ]] && break; kill -0 $$ || exit; sleep 0.05; done; '
+        f'for ((i = 0; i < {turns}; i++)); do [[ -e "$here/go" ]] && break; '
+        "kill -0 $$ || exit; sleep 0.05; done; "
         "cat; }"
     )
 
