@@ -108,6 +108,8 @@ def _initialise(installer: str, folder: Path) -> None:
     command = [
         installer, "--no-defaults", f"--datadir={folder / 'data'}", "--skip-test-db",
         "--auth-root-authentication-method=normal", *UNSYNCED, *_as_root(),
+        # A starting server removes what lies in its tmpdir, other servers' tables included.
+        f"--tmpdir={folder}",
     ]  # fmt: skip
     try:
         programs.run(command)
