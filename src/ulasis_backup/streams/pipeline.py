@@ -59,7 +59,7 @@ def blocks(chunks: Chunks, size: int) -> Chunks:
     for chunk in chunks:
         rest = memoryview(chunk)
         while have + len(rest) >= size:
-            held.append(bytes(rest[: size - have]) if have or len(rest) != size else chunk)
+            held.append(chunk if len(chunk) == size and not have else bytes(rest[: size - have]))
             rest = rest[size - have :]
             yield held[0] if len(held) == 1 else b"".join(held)
             held, have = [], 0

@@ -1,0 +1,99 @@
+"""Stages: lazy, counted, in order, bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.chunks import cut
+from ulasis_backup.streams.pipeline import Meter, blocks, drain, flow, in_parallel, threads
+
+
+@given(chunks=st.lists(st.binary(max_size=30)), size=st.integers(1, 20))
+def test_blocks_are_of_equal_size_and_lose_nothing(chunks: list[bytes], size: int) -> None:
+    found = list(blocks(iter(chunks), size))
+    assert b"".join(found) == b"".join(chunks)
+    assert all(len(block) == size for block in found[:-1])
+    assert all(found)
+
+
+@given(chunks=st.lists(st.binary(max_size=30)))
+def test_a_meter_counts_and_digests_what_passes(chunks: list[bytes]) -> None:
+    meter = Meter()
+    data = b"".join(flow(iter(chunks), meter))
+    assert data == b"".join(chunks)
+    assert meter.result.bytes == len(data)
+    assert meter.result.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_nothing_runs_until_it_is_read() -> None:
+    def source() -> Iterator[bytes]:
+        pytest.fail("was read")
+        yield b""
+
+    flow(source(), Meter(), in_parallel(bytes, 1))
+
+
+def test_stages_run_in_the_order_given() -> None:
+    def add(text: bytes) -> Iterator[bytes]:
+        yield text
+
+    stream = flow(
+        iter([b"x"]),
+        lambda chunks: (chunk + b"1" for chunk in chunks),
+        lambda chunks: (chunk + b"2" for chunk in chunks),
+    )
+    assert list(stream) == [b"x12"]
+    assert drain(add(b"abc")) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_parallel_work_keeps_the_order(count: int) -> None:
+    def work(chunk: bytes) -> bytes:
+        time.sleep(0.001 * (3 - chunk[0] % 4))
+        return chunk * 2
+
+    chunks = [bytes([number]) for number in range(60)]
+    assert list(in_parallel(work, count)(iter(chunks))) == [chunk * 2 for chunk in chunks]
+
+
+def test_parallel_work_holds_few_chunks_however_slow_the_reader_is() -> None:
+    taken = 0
+
+    def source() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield b"x"
+
+    stream = in_parallel(bytes, 2)(source())
+    for given_out, _ in enumerate(stream, 1):
+        assert taken - given_out <= 4
+
+
+def test_a_reader_that_stops_early_ends_the_threads() -> None:
+    before = threading.active_count()
+    stream = in_parallel(bytes, 3)(cut(bytes(1000), [10]))
+    generator = (chunk for chunk in stream)
+    next(generator)
+    stream.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_work_reaches_the_reader() -> None:
+    def work(_: bytes) -> bytes:
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        list(in_parallel(work, 2)(iter([b"x"] * 10)))
+
+
+def test_the_number_of_threads_is_the_wanted_one_or_at_most_four() -> None:
+    assert threads(7) == 7
+    assert 1 <= threads(0) <= 4
