@@ -12,6 +12,7 @@ import os
 import socket
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -116,14 +117,17 @@ class Settings(BaseModel):
     slack_webhook_url_file: OptionalPath = Field(None, description="File that holds the URL.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The settings as the program uses them: validated, secrets wrapped, logins put together."""
+    """The settings as the program uses them: validated, secrets wrapped, logins put together.
 
-    def __init__(self, settings: Settings, *, sources: tuple[str, ...] = ()) -> None:
-        self.settings = settings
-        self.sources = sources
-        self.key = _secret(settings.backup_encryption_key)
-        self.encrypt = _encrypts(settings, self.key)
+    ``sources`` are the files they were read from; ``key`` is the user's key as it was typed.
+    """
+
+    settings: Settings
+    key: Secret | None
+    encrypt: bool
+    sources: tuple[str, ...] = ()
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -173,8 +177,11 @@ class Config:
         )
 
 
-def _secret(value: SecretStr | None) -> Secret | None:
-    return Secret(value.get_secret_value()) if value else None
+def make_config(settings: Settings, *, sources: tuple[str, ...] = ()) -> Config:
+    """Return *settings* as the program uses them; raises SettingsError."""
+    typed = settings.backup_encryption_key
+    key = Secret(typed.get_secret_value()) if typed else None
+    return Config(settings=settings, key=key, encrypt=_encrypts(settings, key), sources=sources)
 
 
 def _encrypts(settings: Settings, key: Secret | None) -> bool:
@@ -204,13 +211,13 @@ def read_config(
     sources = [str(toml_file)] if toml_file else []
     dotenv = folder / ".env"
     if dotenv.is_file():
-        _warnable_read(dotenv)
+        _expect_readable(dotenv)
         # Without interpolation: a password may well contain `${`.
         values |= _ours(dotenv_values(dotenv, interpolate=False))
         sources.append(str(dotenv))
     values |= _ours(os.environ if environment is None else environment)
     values |= {name: value for name, value in flags.items() if value is not None}
-    return Config(_validate(_read_secret_files(values)), sources=tuple(sources))
+    return make_config(_validate(_read_secret_files(values)), sources=tuple(sources))
 
 
 def exposed_sources(config: Config) -> tuple[str, ...]:
@@ -244,7 +251,7 @@ def _from_toml(path: Path) -> dict[str, object]:
     return dict(values)
 
 
-def _warnable_read(path: Path) -> None:
+def _expect_readable(path: Path) -> None:
     try:
         path.read_bytes()
     except OSError as error:

@@ -30,6 +30,7 @@ class Session:
     config_file: Path | None = None
     json: bool = False
     verbosity: int = 0
+    json_log: bool = False
 
     def __post_init__(self) -> None:
         _LAST[:] = [self]
@@ -81,9 +82,14 @@ class Session:
 
     def fail(self, message: str, hint: str, code: int) -> None:
         """Say what went wrong: a line with ERROR, a line with HINT; with ``--json`` also there."""
-        typer.echo(_line("ERROR", message, ""), err=True)
-        if hint:
-            typer.echo(f"HINT: {hint}", err=True)
+        if self.json_log:
+            from ulasis_backup.observers.log import log_error  # noqa: PLC0415
+
+            log_error(message, hint, code)
+        else:
+            typer.echo(_line("ERROR", message, ""), err=True)
+            if hint:
+                typer.echo(f"HINT: {hint}", err=True)
         if self.json:
             self.show({"error": {"message": message, "hint": hint, "exit_code": code}})
 
@@ -107,7 +113,10 @@ class Session:
     def _configure_log(self, form: str) -> None:
         from ulasis_backup.observers.log import configure  # noqa: PLC0415
 
-        configure(self.verbosity, "json" if form == "json" else "text")
+        # In a log file, as under cron, the course of a run is worth its lines.
+        plain = self.verbosity == 0 and not self.json and not sys.stderr.isatty()
+        configure(1 if plain else self.verbosity, "json" if form == "json" else "text")
+        self.json_log = form == "json"
 
 
 def session_of(arguments: Sequence[str]) -> Session:

@@ -326,7 +326,7 @@ SELECT
   DATE_ADD('2022-03-01', INTERVAL CRC32(CONCAT('reg', n)) MOD 1500 DAY),
   IF(n MOD 37 = 0, '2026-09-30', NULL),
   TIMESTAMP(DATE_ADD('2022-03-01', INTERVAL CRC32(CONCAT('reg', n)) MOD 1500 DAY), SEC_TO_TIME(28800 + (CRC32(CONCAT('at', n)) MOD 36000000) / 1000))
-FROM number JOIN place ON place.k = (n DIV 6) MOD 10
+FROM number STRAIGHT_JOIN place ON place.k = (n DIV 6) MOD 10
 WHERE n <= 300;
 
 INSERT INTO customers (id, email, display_name, language, phone, birthday, loyalty_card, newsletter, created_at)
@@ -346,7 +346,7 @@ SELECT
   18446744073709551615 - (n - 1) * 7919,
   CRC32(CONCAT('n', n)) & 1,
   DATE_ADD('2023-01-01 06:00:00', INTERVAL n * 5040 + CRC32(CONCAT('t', n)) MOD 5000 SECOND) + INTERVAL CRC32(CONCAT('u', n)) MOD 1000000 MICROSECOND
-FROM number JOIN place ON place.k = CRC32(CONCAT('l', n)) MOD 10
+FROM number STRAIGHT_JOIN place ON place.k = CRC32(CONCAT('l', n)) MOD 10
 WHERE n <= 24000;
 
 INSERT INTO qr_codes (id, business_id, token, label, placement, flags, scans, design, retired_at)
@@ -364,7 +364,7 @@ FROM number WHERE n <= 1500;
 INSERT INTO products (id, business_id, sku, name, price, available)
 SELECT (b.id - 1) * 8 + c.k + 1, b.id, CONCAT(UPPER(LEFT(MD5(c.name), 4)), '-', LPAD(c.k + 1, 3, '0')), c.name,
   c.price + CRC32(CONCAT('price', b.id)) MOD 21 / 10 - 1, b.id MOD 13 <> c.k
-FROM businesses b JOIN catalogue c ON c.category = b.category;
+FROM businesses b STRAIGHT_JOIN catalogue c ON c.category = b.category;
 
 INSERT INTO reviews (id, business_id, qr_code_id, customer_id, rating, language, title, body, tags, answers, sentiment, visited_on, status, created_at, updated_at)
 SELECT
@@ -388,9 +388,9 @@ FROM (
     SELECT n, 1 + CRC32(CONCAT('rb', n)) MOD 300 AS business_id,
       ELT(1 + CRC32(CONCAT('rr', n)) MOD 20, 1, 1, 2, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5) + 0 AS rating
     FROM number WHERE n <= 62000) AS base
-  JOIN place ON place.k = IF(n MOD 4 = 0, 1, (business_id DIV 6) MOD 10)) AS r
-JOIN phrase o ON o.language = r.language AND o.part = 1 AND o.mood = r.mood AND o.k = CRC32(CONCAT('o', r.n)) MOD 3
-JOIN middle m ON m.language = r.language AND m.mood = r.mood AND m.k = CRC32(CONCAT('m', r.n)) MOD 3
+  STRAIGHT_JOIN place ON place.k = IF(n MOD 4 = 0, 1, (business_id DIV 6) MOD 10)) AS r
+STRAIGHT_JOIN phrase o ON o.language = r.language AND o.part = 1 AND o.mood = r.mood AND o.k = CRC32(CONCAT('o', r.n)) MOD 3
+STRAIGHT_JOIN middle m ON m.language = r.language AND m.mood = r.mood AND m.k = CRC32(CONCAT('m', r.n)) MOD 3
 ORDER BY r.n;
 
 -- Two thirds of the answers are the business's first, the others go on from it.
@@ -404,13 +404,13 @@ SELECT
     IF(r.rating >= 4, ' 💛', ''), '. ',
     ELT(1 + r.rating, '', 'We are sorry and would like to make it up to you.', 'We have spoken to the team.', 'Tell us what we can do better next time.', 'See you soon!', 'You made our day!')),
   r.created_at + INTERVAL 3600 + CRC32(CONCAT('re', n.n)) MOD 86400 SECOND
-FROM number n JOIN reviews r ON r.id = IF(n.n MOD 3 = 0, n.n - 2, n.n) * 2 + 1
+FROM number n STRAIGHT_JOIN reviews r ON r.id = IF(n.n MOD 3 = 0, n.n - 2, n.n) * 2 + 1
 WHERE n.n <= 24000;
 
 CREATE TEMPORARY TABLE basket (order_id INT UNSIGNED, line_number TINYINT UNSIGNED, product_id INT UNSIGNED, quantity SMALLINT UNSIGNED, unit_price DECIMAL(10,2), PRIMARY KEY (order_id, line_number)) AS
   SELECT n.n AS order_id, l.d + 1 AS line_number, p.id AS product_id, 1 + CRC32(CONCAT('qty', n.n, l.d)) MOD 3 AS quantity, p.price AS unit_price
-  FROM number n JOIN ten l ON l.d <= CRC32(CONCAT('lines', n.n)) MOD 3 AND l.d < 3 - (n.n MOD 3 > 0)
-  JOIN products p ON p.id = (CRC32(CONCAT('ob', n.n)) MOD 300) * 8 + 1 + (CRC32(CONCAT('first', n.n)) + l.d * 3) MOD 8
+  FROM number n STRAIGHT_JOIN ten l ON l.d <= CRC32(CONCAT('lines', n.n)) MOD 3 AND l.d < 3 - (n.n MOD 3 > 0)
+  STRAIGHT_JOIN products p ON p.id = (CRC32(CONCAT('ob', n.n)) MOD 300) * 8 + 1 + (CRC32(CONCAT('first', n.n)) + l.d * 3) MOD 8
   WHERE n.n <= 38000;
 
 INSERT INTO orders (id, order_number, business_id, customer_id, qr_code_id, status, currency, subtotal, tip, tax_rate, note, ordered_at, paid_at)
@@ -429,7 +429,7 @@ FROM (
     ELT(1 + CRC32(CONCAT('st', order_id)) MOD 20, 1, 3, 4, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2) + 0 AS status,
     DATE_ADD('2024-06-01 08:00:00', INTERVAL order_id * 2040 + CRC32(CONCAT('ot', order_id)) MOD 2000 SECOND) + INTERVAL CRC32(CONCAT('ou', order_id)) MOD 1000000 MICROSECOND AS ordered_at
   FROM basket GROUP BY order_id) AS o
-JOIN place ON place.k = (o.business_id DIV 6) MOD 10
+STRAIGHT_JOIN place ON place.k = (o.business_id DIV 6) MOD 10
 ORDER BY o.id;
 
 INSERT INTO order_items (order_id, line_number, product_id, quantity, unit_price)
@@ -441,7 +441,7 @@ SELECT
   p.language,
   (d + 1) * 0.25 + p.k,
   CASE (d + p.k) MOD 3 WHEN 0 THEN (d + 1) / (p.k + 7) WHEN 1 THEN 0.5 + d / 8 ELSE -(d + 1) * 1.5 END
-FROM ten JOIN place p;
+FROM ten STRAIGHT_JOIN place p;
 
 /*M!100300 DO NEXTVAL(ticket_numbers) */;
 

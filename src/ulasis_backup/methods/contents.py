@@ -172,7 +172,8 @@ class ContentsReader:
         rows, self._rows = self._rows, None
         table = self._tables.get(piece.name)
         if table is None:
-            raise DumpFailed(f"the dump has rows of an unknown table {piece.name}", hint="")
+            hint = "run it again; if it stays so, report it with the output of `check`"
+            raise DumpFailed(f"the dump has rows of unknown table {piece.name}", hint=hint)
         digest = rows.digest.hexdigest()
         self._sections.append([piece.part, piece.name, rows.size, digest])
         self._tables[piece.name] = replace(

@@ -6,6 +6,7 @@ mark is there, every object of the catalogue is in the dump, and the schema held
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -280,7 +281,7 @@ def _dump_error(error: ProgramFailed) -> ServerError:
         hint = "a table is damaged: CHECK TABLE names it, REPAIR TABLE mends MyISAM and Aria"
         return DumpFailed(error.message, hint=hint)
     for number, kind, hint in ERRORS:
-        if any(form.format(number) in said for form in ("({})", "rror: {}:", "ERROR {} ")):
+        if re.search(rf"\({number}\)|[Ee]rror:? {number}:|ERROR {number} ", said):
             return kind(error.message, hint=hint)
     if any(word in said for word in MISSING_TABLE):
         return SchemaChanged(error.message, hint="a table vanished in mid-run; run it again")

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Literal
 
 import structlog
 
-from ulasis_backup.events import BytesMoved, Event, Notice, Observe, PhaseBegan, PhaseEnded
+from ulasis_backup.events import Event, Notice, Observe, PhaseBegan, PhaseEnded
 
+EVERY_SECONDS = 30
 LEVELS = {-1: 40, 0: 30, 1: 20, 2: 10}
 """Least level that is shown, by verbosity: ``-q`` errors, default warnings, ``-v``, ``-vv``."""
 
@@ -32,26 +34,29 @@ def configure(verbosity: int, form: Literal["text", "json"]) -> None:
 
 
 def log_events() -> Observe:
-    """Return an observer that logs phases at INFO and notices at WARNING."""
+    """Return an observer that logs phases at INFO, long ones repeatedly, notices at WARNING."""
     logger = structlog.get_logger()
+    phase, said = PhaseBegan(name=""), time.monotonic()
 
     def observe(event: Event) -> None:
+        nonlocal phase, said
         if isinstance(event, PhaseBegan):
+            phase, said = event, time.monotonic()
             logger.info("began", phase=event.name, subject=event.subject)
         elif isinstance(event, PhaseEnded):
             logger.info("ended", phase=event.name, **dict(event.facts))
         elif isinstance(event, Notice):
             logger.warning(event.message, **({"hint": event.hint} if event.hint else {}))
-        elif isinstance(event, BytesMoved):
-            pass
+        elif time.monotonic() - said > EVERY_SECONDS:
+            said = time.monotonic()
+            logger.info("goes on", phase=phase.name, bytes=event.done, of=phase.total)
 
     return observe
 
 
 def log_error(message: str, hint: str, exit_code: int) -> None:
-    """Write the line that a monitor greps for."""
-    logger = structlog.get_logger()
-    logger.error(message, exit_code=exit_code, **({"hint": hint} if hint else {}))
+    """Write the line that a monitor greps for, in the format that was configured."""
+    structlog.get_logger().error(message, exit_code=exit_code, hint=hint)
 
 
 def _level_first(

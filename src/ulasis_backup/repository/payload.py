@@ -58,19 +58,17 @@ def check_stored(
         authenticate(Cipher(header.stages.cipher), manifest.data_key, chunks)
     else:
         drain(chunks)
-    if meter.result != header.stored:
-        message = (
-            f"{header.payload} is damaged: {meter.result.bytes:,} bytes stored now, "
-            f"{header.stored.bytes:,} written"
-        )
-        error = AuthenticationFailed if manifest.signed else IntegrityError
-        raise error(f"{message}, and the digests differ", hint=CHANGED_HINT)
+    _expect_stored(meter, manifest)
 
 
 def open_plain(storage: Storage, manifest: Manifest) -> Chunks:
-    """Return the plain bytes of *manifest*'s payload. Run ``check_stored`` first."""
+    """Return the plain bytes of *manifest*'s payload. Run ``check_stored`` first.
+
+    Should the payload change between the two, the stream ends with an error.
+    """
     header = manifest.header
-    return flow(storage.open(header.payload), *reading_stages(header.stages, manifest.data_key))
+    stored = _same_again(storage.open(header.payload), manifest)
+    return flow(stored, *reading_stages(header.stages, manifest.data_key))
 
 
 def read_start(storage: Storage, name: str, size: int) -> bytes:
@@ -87,6 +85,25 @@ def read_start(storage: Storage, name: str, size: int) -> bytes:
 def orphan_cipher(storage: Storage, name: str, size: int) -> tuple[Cipher, str]:
     """Return cipher and backup id from the header of an encrypted payload without manifest."""
     return read_header(read_start(storage, name, size))
+
+
+def _same_again(chunks: Iterable[bytes], manifest: Manifest) -> Chunks:
+    meter = Meter()
+    yield from meter(iter(chunks))
+    _expect_stored(meter, manifest)
+
+
+def _expect_stored(meter: Meter, manifest: Manifest) -> None:
+    """Raise unless what *meter* saw is what *manifest* says was stored."""
+    header = manifest.header
+    if meter.result == header.stored:
+        return
+    message = (
+        f"{header.payload} is damaged: {meter.result.bytes:,} bytes stored now, "
+        f"{header.stored.bytes:,} written, and the digests differ"
+    )
+    error = AuthenticationFailed if manifest.signed else IntegrityError
+    raise error(message, hint=CHANGED_HINT)
 
 
 def _generator(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:

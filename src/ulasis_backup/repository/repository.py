@@ -306,6 +306,9 @@ def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ..
     if usual:
         return usual[-1].name
     name = ", ".join(databases)
+    if len(databases) != 1 or name == "*":
+        hint = "choose one: `ulasis-backup --database NAME …`"
+        raise AmbiguousName(f"latest of which database? DB_NAME is {name}", hint=hint)
     message = f"there is no backup of {name} on {server_name}"
     raise BackupNotFound(message, hint=_elsewhere(entries, databases))
 
