@@ -96,18 +96,21 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         code = app(standalone_mode=False, prog_name="ulasis-backup")
-    except (typer.Exit, typer.Abort) as ended:
-        return ended.exit_code if isinstance(ended, typer.Exit) else errors.INTERRUPTED
+    except typer.Exit as ended:
+        code = ended.exit_code
     except typer.TyperException as error:
         return _fail(error.format_message(), USAGE_HINT, SettingsError.exit_code)
     except UlasisError as error:
         return _fail(error.message, error.hint, error.exit_code)
-    except (KeyboardInterrupt, Terminated) as signalled:
-        stopped = isinstance(signalled, KeyboardInterrupt)
-        code = errors.INTERRUPTED if stopped else errors.TERMINATED
-        return _fail("stopped by a signal; no half-written backup is listed", "", code)
+    except Terminated:
+        code = errors.TERMINATED
+    except (KeyboardInterrupt, typer.Abort):
+        code = errors.INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the edge: no traceback may show a secret)
         return _unexpected(error)
+    # Typer turns Ctrl-C into an exit of this code.
+    if code in (errors.INTERRUPTED, errors.TERMINATED):
+        return _fail("stopped by a signal; no half-written backup is listed", "", code)
     return code if isinstance(code, int) else 0
 
 

@@ -7,8 +7,8 @@ mark is there, every object of the catalogue is in the dump, and the schema held
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from ulasis_backup.errors import (
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.contents import Contents, ContentsReader
 from ulasis_backup.methods.sections import split
-from ulasis_backup.model import LeftOut, Login, TextLoss
+from ulasis_backup.model import LeftOut, Login, ObjectKind, TextLoss
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.guard import SchemaGuard, guarded, tables_locked
 from ulasis_backup.mysql.losses import find_losses
+from ulasis_backup.mysql.privileges import Missing
 from ulasis_backup.mysql.programs import Program, ProgramFailed
 from ulasis_backup.mysql.schema import Catalogue
-from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.server import QueryFailed, Server
 from ulasis_backup.streams.keys import DataKey
 from ulasis_backup.streams.pipeline import Chunks
 
@@ -59,6 +60,8 @@ ERRORS: tuple[tuple[str, type[ServerError], str], ...] = (
     ("2013", ServerUnreachable, "the server went away in the middle; see its error log"),
 )
 CRASHED = ("crashed", "1194", "1195", "(145)", "(144)", "1034", "1035")
+DAMAGED = frozenset({126, 127, 130, 134, 135, 144, 145, 1033, 1034, 1035, 1194, 1195})
+DAMAGED_HINT = "a table is damaged: CHECK TABLE names it, REPAIR TABLE mends MyISAM and Aria"
 MISSING_TABLE = ("1146", "doesn't exist")
 
 
@@ -120,6 +123,7 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
             *OPTIONS,
             *_flavour_options(server, database),
             *position,
+            *_partial_options(missing, database, found),
             *(f"--ignore-table={database}.{view.name}" for view in broken),
         ),
         catalogue=found,
@@ -174,7 +178,7 @@ class SqlCapture:
     def chunks(self) -> Chunks:
         """Yield the dump; everything that makes it unfit raises at the end."""
         plan, options = self._plan, self._options
-        with ExitStack() as stack:
+        with _damage_named(), ExitStack() as stack:
             stack.enter_context(tables_locked(self._login, plan.database, plan.locked))
             guard = stack.enter_context(
                 guarded(
@@ -234,6 +238,17 @@ class SqlCapture:
             )
 
 
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    """Say what to do when one of our own statements meets a damaged table."""
+    try:
+        yield
+    except QueryFailed as error:
+        if error.number in DAMAGED:
+            raise DumpFailed(error.message, hint=DAMAGED_HINT) from None
+        raise
+
+
 def _position_options(server: Server) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the option that writes the binlog position, and what to say where there is none."""
     if str(server.value("SELECT @@log_bin")) not in ("1", "ON"):
@@ -243,6 +258,22 @@ def _position_options(server: Server) -> tuple[tuple[str, ...], tuple[str, ...]]
     if not server.is_mariadb and not privileges.has_global(server, "RELOAD"):
         return (), ("no position: the login lacks RELOAD",)
     return (POSITION_OPTIONS[server.version.flavour],), ()
+
+
+def _partial_options(
+    missing: tuple[Missing, ...], database: str, found: Catalogue
+) -> Iterator[str]:
+    """Yield the options that leave out what the dump program would stumble over."""
+    rights = {entry.right for entry in missing}
+    if "EVENT" in rights:
+        yield "--skip-events"
+    if "TRIGGER" in rights:
+        yield "--skip-triggers"
+    if any(entry.for_routines for entry in missing):
+        yield "--skip-routines"
+    if "SHOW VIEW" in rights:
+        for view in found.names(ObjectKind.VIEW):
+            yield f"--ignore-table={database}.{view}"
 
 
 def _flavour_options(server: Server, database: str) -> list[str]:
@@ -278,8 +309,7 @@ def _dump_error(error: ProgramFailed) -> ServerError:
     """Say what the dump program's error means and what to do."""
     said = error.said
     if any(word in said for word in CRASHED):
-        hint = "a table is damaged: CHECK TABLE names it, REPAIR TABLE mends MyISAM and Aria"
-        return DumpFailed(error.message, hint=hint)
+        return DumpFailed(error.message, hint=DAMAGED_HINT)
     for number, kind, hint in ERRORS:
         if re.search(rf"\({number}\)|[Ee]rror:? {number}:|ERROR {number} ", said):
             return kind(error.message, hint=hint)

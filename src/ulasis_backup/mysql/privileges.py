@@ -46,6 +46,7 @@ class Missing:
     right: str
     purpose: str
     statement: str
+    for_routines: bool = False
 
 
 def read_grants(server: Server) -> tuple[Grant, ...]:
@@ -178,9 +179,11 @@ def _routine_right(server: Server) -> Missing:
     purpose = "read the bodies of routines"
     if not server.is_mariadb:
         statement = f"GRANT SHOW_ROUTINE ON *.* TO {account(server)};"
-        return Missing(right="SHOW_ROUTINE", purpose=purpose, statement=statement)
+        return Missing(
+            right="SHOW_ROUTINE", purpose=purpose, statement=statement, for_routines=True
+        )
     statement = f"GRANT SELECT ON `mysql`.`proc` TO {account(server)};"
-    return Missing(right="SELECT", purpose=purpose, statement=statement)
+    return Missing(right="SELECT", purpose=purpose, statement=statement, for_routines=True)
 
 
 def account(server: Server) -> str:

@@ -142,12 +142,10 @@ def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        # Nothing is worth an orderly end: the data goes too, and a server that is still
+        # starting would not even hear of it.
+        process.kill()
+        process.wait()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], login: Login, folder: Path) -> None:

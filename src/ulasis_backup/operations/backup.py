@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ulasis_backup import __version__
-from ulasis_backup.errors import StorageError
+from ulasis_backup.errors import NameTaken, StorageError
 from ulasis_backup.events import BytesMoved, Notice, Observe, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.base import Captured
@@ -74,12 +74,15 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
     capture = SqlCapture(plan, context.config.reading, options, run.data_key)
     total = schema.size_estimate(server, request.database)
     context.observe(PhaseBegan(name="backup", subject=request.database, total=total))
-    stored = _store(context, run, capture.chunks())
     try:
+        stored = _store(context, run, capture.chunks())
         captured = capture.captured()
         details = _details(context, server, request.database, captured)
         header = _header(context, request, run, server=server, stored=stored, partial=plan.partial)
         written = _commit(context, run, header, details)
+    except NameTaken:
+        # The blob of that name is somebody else's.
+        raise
     except BaseException:
         _remove(context, run)
         raise

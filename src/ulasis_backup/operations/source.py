@@ -77,7 +77,7 @@ def open_source(
         program=details.program if details else "",
         contents=reader.result(),
         texts=tuple(reader.texts),
-        fingerprint_key=manifest.data_key if manifest.encrypted else None,
+        fingerprint_key=manifest.data_key,
         database_options=details.database_options if details else None,
         text_losses=details.text_losses if details else (),
         open=lambda: payload.open_plain(context.repository.storage, manifest),

@@ -91,8 +91,8 @@ def read_verified(
     total = details.plain.bytes
     context.observe(PhaseBegan(name="read", subject=str(name), total=total, exact=True))
     plain = payload.open_plain(context.repository.storage, manifest)
-    key = manifest.data_key if manifest.encrypted else None
-    reader = read_contents(split(_counted(context, plain)), key, keep_text=keep_text)
+    pieces = split(_counted(context, plain))
+    reader = read_contents(pieces, manifest.data_key, keep_text=keep_text)
     _expect_equal(manifest, details, reader.result())
     context.observe(PhaseEnded(name="read"))
     return manifest, reader

@@ -92,16 +92,30 @@ def ensure(repository: Repository) -> bool:
         storage.put(REPOSITORY_FILE, [canonical.to_bytes(body)])
         return True
     body = canonical.from_bytes(_read(storage, REPOSITORY_FILE), name=REPOSITORY_FILE)
-    features = body.get("features")
-    unknown = set(features if isinstance(features, list) else ["?"]) - KNOWN_FEATURES
-    if body.get("format") != FORMAT or unknown:
-        message = f"{storage.place} was written by a newer version ({body.get('format')})"
-        raise UnknownFormat(message, hint="use a newer version of ulasis-backup")
+    _expect_known(repository, body)
     return False
 
 
+def refuse_newer(repository: Repository) -> None:
+    """Raise UnknownFormat if a newer version's repository would be misread.
+
+    A damaged ``repository.json`` is no reason not to restore: it only keeps us from writing.
+    """
+    try:
+        body = canonical.from_bytes(
+            _read(repository.storage, REPOSITORY_FILE), name=REPOSITORY_FILE
+        )
+    except (BlobMissing, IntegrityError):
+        return
+    _expect_known(repository, body)
+
+
 def listing(repository: Repository) -> Listing:
-    """Return everything in *repository*; a file that cannot be read never hides the others."""
+    """Return everything in *repository*; a file that cannot be read never hides the others.
+
+    Raises UnknownFormat for a repository of a newer version.
+    """
+    refuse_newer(repository)
     blobs = {blob.name: blob for blob in repository.storage.list()}
     entries: list[Entry] = []
     oddities: list[Oddity] = []
@@ -123,6 +137,7 @@ def load(repository: Repository, payload: PayloadName) -> Manifest:
 
     Raises BackupNotFound, IntegrityError and its children, UnknownFormat.
     """
+    refuse_newer(repository)
     name = payload.manifest
     try:
         data = _read(repository.storage, name)
@@ -238,6 +253,16 @@ def belongs_to(entry: Entry, server_name: str, databases: Sequence[str]) -> bool
     details = entry.manifest.details
     ours = entry.manifest.header.databases == tuple(databases)
     return ours and details is not None and details.server_name == server_name
+
+
+def _expect_known(repository: Repository, body: canonical.Json) -> None:
+    features = body.get("features")
+    listed = [str(feature) for feature in features] if isinstance(features, list) else ["?"]
+    unknown = sorted(set(listed) - KNOWN_FEATURES)
+    if body.get("format") != FORMAT or unknown:
+        needs = ", ".join(unknown) or f"format {body.get('format')}"
+        message = f"{repository.storage.place} was written by a newer version: it needs {needs}"
+        raise UnknownFormat(message, hint="use a newer version of ulasis-backup")
 
 
 def _read(storage: Storage, name: str) -> bytes:
