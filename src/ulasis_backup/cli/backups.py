@@ -33,10 +33,14 @@ def register(app: typer.Typer) -> None:
 def backup(
     context: typer.Context,
     *,
-    note: Annotated[str, typer.Option(help="A few words to find it by (not encrypted).")] = "",
-    scheduled: Annotated[bool, typer.Option(help="Mark it as made by a schedule.")] = False,
+    note: Annotated[
+        str, typer.Option(metavar="TEXT", help="A few words to find it by (not encrypted).")
+    ] = "",
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Mark it as made by a schedule.")
+    ] = False,
     allow_partial: Annotated[
-        bool, typer.Option(help="Go on without all rights; the backup is marked partial.")
+        bool, typer.Option("--allow-partial", help="Go on without all rights; marked partial.")
     ] = False,
 ) -> None:
     """Back up the database (or databases) of DB_NAME."""

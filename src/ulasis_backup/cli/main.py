@@ -61,8 +61,8 @@ def options(  # noqa: PLR0913 (one argument for each global option)
     database: Annotated[
         str | None, typer.Option("--database", metavar="NAME", help="DB_NAME.")
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", help="DB_HOST.")] = None,
-    port: Annotated[str | None, typer.Option("--port", help="DB_PORT.")] = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="NAME", help="DB_HOST.")] = None,
+    port: Annotated[str | None, typer.Option("--port", metavar="NUMBER", help="DB_PORT.")] = None,
     socket: Annotated[
         str | None, typer.Option("--socket", metavar="PATH", help="DB_SOCKET.")
     ] = None,

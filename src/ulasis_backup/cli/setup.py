@@ -71,7 +71,7 @@ def check(context: typer.Context) -> None:
         if finding.hint:
             rows.add_row("", "", f"HINT: {finding.hint}")
     failed = [finding for finding in found if finding.state == operation.State.FAILED]
-    summary = f"{len(failed)} checks failed" if failed else "everything needed for backups is there"
+    summary = f"failed: {len(failed)}" if failed else "everything needed for backups is there"
     document = {"checks": [_finding(finding) for finding in found], "failed": len(failed)}
     session.show(document, rows, summary)
     if failed:

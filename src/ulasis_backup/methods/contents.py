@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import DumpFailed
 from ulasis_backup.methods.sections import END_MARK, Part, Piece
@@ -20,6 +20,7 @@ from ulasis_backup.streams.keys import DataKey, Digest, fingerprint
 _AUTO_INCREMENT = re.compile(rb"(?m)^(\) ENGINE=.*?) AUTO_INCREMENT=(\d+)\b")
 _SETVAL = re.compile(rb"(?m)^(?:DO|SELECT) SETVAL\([^\n]*\n")
 _BLOCK = re.compile(rb"(?ms)^DELIMITER ;;\n.*?^DELIMITER ;\n")
+_EVENT = re.compile(rb"(?m)^/\*!50106 DROP EVENT IF EXISTS (`(?:[^`]|``)*`) \*/;;?\nDELIMITER ;;\n")
 _DROP = re.compile(
     rb"DROP (TRIGGER|EVENT|PROCEDURE|FUNCTION|PACKAGE BODY|PACKAGE) IF EXISTS (`(?:[^`]|``)*`)"
 )
@@ -46,20 +47,6 @@ class Contents:
     position: Position | None
 
 
-class _Count:
-    """Counts a text in a stream, also where it lies across two chunks."""
-
-    def __init__(self, needle: bytes, before: bytes = b"") -> None:
-        self._needle = needle
-        self._tail = before[1 - len(needle) :]
-        self.found = 0
-
-    def update(self, chunk: bytes) -> None:
-        edge = len(self._needle) - 1
-        self.found += (self._tail + chunk[:edge]).count(self._needle) + chunk.count(self._needle)
-        self._tail = (self._tail + chunk[-edge:])[-edge:]
-
-
 @dataclass(slots=True)
 class _Rows:
     """The rows of one table while they flow."""
@@ -68,19 +55,19 @@ class _Rows:
     size: int = 0
     lines: int = 0
     start: bytes = b""
-    statements: _Count = field(default_factory=lambda: _Count(b"\nINSERT INTO ", b"\n"))
+    statements: int = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes, statements: int) -> None:
         self.digest.update(data)
         self.size += len(data)
         self.lines += data.count(b"\n")
-        self.statements.update(data)
+        self.statements += statements
         if len(self.start) < STATEMENT_START:
             self.start += data[:STATEMENT_START]
 
     def count(self, name: str, *, with_history: bool) -> int | None:
         """Return how many rows there are, or None if each has not a line of its own."""
-        statements = self.statements.found
+        statements = self.statements
         if statements and not with_history and not _OWN_LINE.match(self.start):
             return None
         # What is no row: the line with ENABLE KEYS, the first line of each statement (with
@@ -144,7 +131,8 @@ class ContentsReader:
         elif piece.part is Part.VIEW:
             self._add_object(ObjectKind.VIEW, piece.name, piece.data)
         elif piece.part in (Part.AFTER_ROWS, Part.TABLE, Part.EVENTS, Part.ROUTINES):
-            for number, (kind, name, text) in enumerate(blocks_of(piece.data)):
+            found = events_of if piece.part is Part.EVENTS else blocks_of
+            for number, (kind, name, text) in enumerate(found(piece.data)):
                 # Triggers of one event fire in the order of the dump: the number counts.
                 self._add_object(kind, name, b"%d\n" % number + text)
 
@@ -166,7 +154,7 @@ class ContentsReader:
     def _add_rows(self, piece: Piece) -> None:
         if self._rows is None:
             self._rows = _Rows(fingerprint(self._data_key))
-        self._rows.update(piece.data)
+        self._rows.update(piece.data, piece.statements)
         if not piece.last:
             return
         rows, self._rows = self._rows, None
@@ -223,7 +211,7 @@ def read_contents(
 
 
 def blocks_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
-    """Return kind, name and text of each trigger, event or routine in a section's *text*.
+    """Return kind, name and text of each trigger or routine in a section's *text*.
 
     Each is one ``DELIMITER ;;`` block behind a DROP statement that names it.
     """
@@ -233,6 +221,21 @@ def blocks_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
         if not drops:
             raise DumpFailed("the dump holds an object without a name", hint="report this dump")
         kind, quoted = drops[-1]
-        name = quoted[1:-1].replace(b"``", b"`").decode("utf-8", "surrogateescape")
-        yield ObjectKind(kind.decode().lower()), name, text[end : match.end()]
+        yield ObjectKind(kind.decode().lower()), _unquote(quoted), text[end : match.end()]
         end = match.end()
+
+
+def events_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
+    """Return kind, name and text of each event in the section's *text*.
+
+    The program ends the ``DELIMITER ;;`` block only behind the last of them; no body holds
+    ``;;``, for with such events there is no dump.
+    """
+    matches = list(_EVENT.finditer(text))
+    ends = [match.start() for match in matches[1:]] + [len(text)]
+    for match, end in zip(matches, ends, strict=True):
+        yield ObjectKind.EVENT, _unquote(match[1]), text[match.start() : end]
+
+
+def _unquote(quoted: bytes) -> str:
+    return quoted[1:-1].replace(b"``", b"`").decode("utf-8", "surrogateescape")

@@ -102,8 +102,12 @@ def empty(server: Server, database: str, found: Catalogue) -> None:
     for kind in (ObjectKind.EVENT, ObjectKind.VIEW, ObjectKind.PROCEDURE, ObjectKind.FUNCTION):
         for name in found.names(kind):
             server.run(f"DROP {kind.upper()} IF EXISTS {quote(database)}.{quote(name)}")
-    for name in found.names(ObjectKind.PACKAGE):
-        server.run(f"DROP PACKAGE IF EXISTS {quote(database)}.{quote(name)}")
+    if found.names(ObjectKind.PACKAGE):
+        # Before MariaDB 11.4 these words are only known in this mode.
+        server.run("SET SESSION sql_mode = 'ORACLE'")
+        for name in found.names(ObjectKind.PACKAGE):
+            server.run(f"DROP PACKAGE IF EXISTS {quote(database)}.{quote(name)}")
+        server.run("SET SESSION sql_mode = ''")
     for table in found.tables:
         what = "SEQUENCE" if table.is_sequence else "TABLE"
         server.run(f"DROP {what} IF EXISTS {quote(database)}.{quote(table.name)}")

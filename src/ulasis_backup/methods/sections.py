@@ -9,7 +9,8 @@ name continued as ``\n-- ``::
 
 They are taken for headers only outside of ``DELIMITER ;;`` blocks, which hold the bodies of
 triggers, routines and events. Rows hold no newline but those between them (the program escapes
-newlines in values), so their end is one search for a fixed text; no row is looked at.
+newlines in values), so one search for the ends of statements finds where they stop; no row is
+looked at.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ LONGEST_TITLE = 40
 LONGEST_HEADER = 4096
 END_MARK = re.compile(rb"\n-- Dump completed(?: on [0-9: -]+)?\n\Z")
 
+_STATEMENT_END = re.compile(rb";\n")
 _HEADER = re.compile(
     rb"--\n-- (?P<title>[A-Z][A-Za-z ]*?)(?: for(?: (?:table|view|database))?"
     rb" (?P<name>`(?:[^`]|``)*`|'[^\n]*'))?\n--\n"
@@ -74,12 +76,16 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of one section. Rows come in many pieces, everything else in one; none is lost."""
+    """Bytes of one section. Rows come in many pieces, everything else in one; none is lost.
+
+    ``statements`` counts the INSERT statements that end in a piece of rows.
+    """
 
     part: Part
     name: str
     data: bytes
     last: bool = True
+    statements: int = 0
 
 
 class Splitter:
@@ -120,21 +126,22 @@ class Splitter:
 
     def _rows(self, chunk: bytes) -> tuple[Piece, bytes]:
         """Return the rows in *chunk* and what follows them."""
-        end = self._rows_end(chunk)
-        if end is None:
-            self._tail = (self._tail + chunk[-len(ROWS_END) :])[1 - len(ROWS_END) :]
-            return Piece(Part.ROWS, self._name, chunk, last=False), b""
-        piece = Piece(Part.ROWS, self._name, chunk[:end])
-        self._begin(Part.AFTER_ROWS, self._name)
-        return piece, chunk[end:]
+        statements = 0
+        for end in self._statement_ends(chunk):
+            before = chunk[max(0, end - len(ROWS_END)) : end]
+            if (self._tail + before).endswith(ROWS_END):
+                piece = Piece(Part.ROWS, self._name, chunk[:end], statements=statements)
+                self._begin(Part.AFTER_ROWS, self._name)
+                return piece, chunk[end:]
+            statements += 1
+        self._tail = (self._tail + chunk[-len(ROWS_END) :])[-len(ROWS_END) :]
+        return Piece(Part.ROWS, self._name, chunk, last=False, statements=statements), b""
 
-    def _rows_end(self, chunk: bytes) -> int | None:
-        edge = self._tail + chunk[: len(ROWS_END) - 1]
-        found = edge.find(ROWS_END)
-        if found >= 0:
-            return found + len(ROWS_END) - len(self._tail)
-        found = chunk.find(ROWS_END)
-        return None if found < 0 else found + len(ROWS_END)
+    def _statement_ends(self, chunk: bytes) -> Iterator[int]:
+        if self._tail.endswith(b";") and chunk.startswith(b"\n"):
+            yield 1
+        for match in _STATEMENT_END.finditer(chunk):
+            yield match.end()
 
     def _read_lines(self, pieces: list[Piece], *, final: bool) -> bytes:
         """Look at the complete lines not seen yet; return what belongs to rows, if they begin."""

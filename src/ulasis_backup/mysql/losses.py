@@ -6,6 +6,7 @@ from "no value". A sequence's number of cycles has no statement that sets it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ulasis_backup.errors import DumpFailed
@@ -13,8 +14,12 @@ from ulasis_backup.model import ObjectKind, TextLoss
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server, quote
 
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 FLOAT = "digits of FLOAT beyond the sixth"
 EMPTY_MEMBER = "ENUM or SET values with the member ''"
+LABELS = "ENUM or SET labels that SHOW CREATE TABLE prints as '?'"
+OPTIONS = "options of table or column that the server does not know"
+COMMENT = "the COMMENT of a routine made in another character set"
 CYCLES = "the number of cycles of a sequence"
 
 
@@ -26,6 +31,8 @@ def find_losses(server: Server, database: str, found: Catalogue) -> tuple[TextLo
     """
     losses = [*_floats(server, database), *_empty_members(server, database)]
     losses += _cycled_sequences(server, database, found)
+    losses += _unknown_options(server, database, found)
+    losses += _foreign_comments(server, database)
     return tuple(losses)
 
 
@@ -72,6 +79,8 @@ def _empty_members(server: Server, database: str) -> Iterator[TextLoss]:
         (database,),
     )
     for table, column, kind, members in columns:
+        if "?" in members:
+            yield TextLoss(table=table, column=column, what=LABELS, values=None)
         inside = members[members.index("(") + 1 : -1]
         if "''" not in inside.replace("'''", "").split(","):
             continue
@@ -87,6 +96,30 @@ def _empty_members(server: Server, database: str) -> Iterator[TextLoss]:
         if count:
             values = None if count < 0 else count
             yield TextLoss(table=table, column=column, what=EMPTY_MEMBER, values=values)
+
+
+def _unknown_options(server: Server, database: str, found: Catalogue) -> Iterator[TextLoss]:
+    for table in found.tables:
+        if table.is_sequence or table.engine is None:
+            continue
+        try:
+            row = server.query(f"SHOW CREATE TABLE {quote(database)}.{quote(table.name)}")[0]
+        except QueryFailed:
+            continue
+        # What the server does not know it prints as a comment.
+        if "/* `" in _QUOTED.sub("", str(row[1])):
+            yield TextLoss(table=table.name, column="", what=OPTIONS, values=None)
+
+
+def _foreign_comments(server: Server, database: str) -> Iterator[TextLoss]:
+    rows = server.query(
+        "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s "
+        "AND CHARACTER_SET_CLIENT NOT IN ('utf8mb4', 'utf8mb3', 'utf8') "
+        "AND ROUTINE_COMMENT <> CONVERT(ROUTINE_COMMENT USING ascii)",
+        (database,),
+    )
+    for (name,) in rows:
+        yield TextLoss(table=name, column="", what=COMMENT, values=1)
 
 
 def _cycled_sequences(server: Server, database: str, found: Catalogue) -> Iterator[TextLoss]:

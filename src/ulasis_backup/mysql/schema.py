@@ -201,12 +201,13 @@ def _show(server: Server, kind: str, database: str, name: str) -> str:
         return f"unreadable ({error.number})"
     # The next AUTO_INCREMENT moves with every row; it is data, not definition.
     text = _AUTO_INCREMENT.sub("", "\0".join(str(value) for value in rows[0]))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _definition(server: Server, view: str) -> str:
     try:
-        return str(server.query(f"SHOW CREATE VIEW {view}")[0][1])
+        text = str(server.query(f"SHOW CREATE VIEW {view}")[0][1])
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except ServerError:
         return ""
 

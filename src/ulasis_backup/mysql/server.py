@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import socket
@@ -9,7 +10,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import CR, ER
@@ -22,6 +23,9 @@ from ulasis_backup.errors import (
     ServerUnsuitable,
 )
 from ulasis_backup.model import Flavour, Login, ServerVersion
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 Row = tuple[Any, ...]
 
@@ -44,6 +48,27 @@ SESSION = {
     "time_zone": "+00:00",
 }
 """What every session of ours sets and reads back: a server's defaults must not bend results."""
+
+
+LENIENT = "ulasis-utf8"
+"""UTF-8 in which bytes that are none survive as surrogates: SHOW CREATE gives the text of old
+routines and of introducers as it was typed, whatever charset the session asks for."""
+
+
+def _lenient_codec(name: str) -> codecs.CodecInfo | None:
+    if name != LENIENT.replace("-", "_"):
+        return None
+
+    def encode(text: str, _errors: str = "") -> tuple[bytes, int]:
+        return text.encode("utf-8", "surrogateescape"), len(text)
+
+    def decode(data: Buffer, _errors: str = "") -> tuple[str, int]:
+        return bytes(data).decode("utf-8", "surrogateescape"), len(bytes(data))
+
+    return codecs.CodecInfo(encode, decode, name=LENIENT)
+
+
+codecs.register(_lenient_codec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +117,7 @@ def connect(login: Login, *, database: str | None = None) -> Iterator[Server]:
     """
     with _said(login):
         connection = pymysql.connect(**_arguments(login, database))
+        connection.encoding = LENIENT
     try:
         with _said(login):
             server = _guarded(connection, login)

@@ -210,7 +210,7 @@ def _tell(context: Context, run: _Run, captured: Captured, *, stored: Size, seco
         context.observe(
             Notice(
                 message=f"lost by the dump program's text: {load.describe(loss)}",
-                hint="keep such values in DOUBLE or DECIMAL; see docs/format.md, What text loses",
+                hint="see docs/format.md, What text loses, for what to do",
             )
         )
     for entry in captured.left_out:

@@ -104,9 +104,9 @@ def _storage(context: Context) -> Iterator[Finding]:
 def _repository(context: Context) -> Iterator[Finding]:
     found = listing(context.repository)
     broken = [oddity for oddity in found.oddities if oddity.error is not None]
-    message = f"{len(found.entries)} backups"
+    message = f"backups: {len(found.entries)}"
     if broken:
-        yield _warning("repository", f"{message}, {len(broken)} unreadable", "`list` names them")
+        yield _warning("repository", f"{message}, unreadable: {len(broken)}", "`list` names them")
     else:
         yield _ok("repository", message)
 

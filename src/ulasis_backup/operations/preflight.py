@@ -9,15 +9,18 @@ from collections.abc import Iterator
 
 from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable, SettingsError
 from ulasis_backup.methods import load
+from ulasis_backup.methods.contents import blocks_of
 from ulasis_backup.methods.sections import Part
 from ulasis_backup.model import ObjectKind
-from ulasis_backup.mysql import privileges, programs
+from ulasis_backup.mysql import privileges, programs, schema
+from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import SYSTEM_DATABASES, QueryFailed, Server
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.source import Source, mentions_in_strings
 
 LONGEST_NAME = 64
 SMALL_PACKET = 64 << 20
+_DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
 _DEFINER = re.compile(rb"DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
 
 
@@ -41,7 +44,7 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
     if missing:
         raise privileges.refuse(missing, partial_hint=False)
     _refuse_read_only(server)
-    _refuse_untrusted_creators(server, source)
+    _refuse_untrusted_creators(server, source, schema.catalogue(server, target))
     foreign = _refuse_foreign_definers(server, source)
     notices = [*_about_versions(server, source), *_about_space(server, source)]
     notices += _about_definers(server, foreign)
@@ -62,15 +65,24 @@ def _refuse_read_only(server: Server) -> None:
         raise ServerUnsuitable(message, hint="restore on the primary, or SET GLOBAL read_only = 0;")
 
 
-def _refuse_untrusted_creators(server: Server, source: Source) -> None:
-    """With a binlog, triggers and functions need SUPER or a global setting."""
-    kinds = {entry.kind for entry in source.contents.objects}
-    if not kinds & {ObjectKind.TRIGGER, ObjectKind.FUNCTION}:
-        return
+def _refuse_untrusted_creators(server: Server, source: Source, found: Catalogue) -> None:
+    """With a binlog, triggers and functions need SUPER or a global setting (errors 1418, 1419)."""
     row = server.query("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_bin_trust_function_creators")[0]
     logs, trusts = (str(value) in ("1", "ON") for value in row)
-    if logs and not trusts and not privileges.has_global(server, "SUPER", "BINLOG ADMIN"):
-        message = "the server logs its binlog and does not let this login create triggers"
+    if not logs or trusts:
+        return
+    kinds = {kind for kind, _ in found.objects} | {entry.kind for entry in source.contents.objects}
+    needs_super = kinds & {ObjectKind.TRIGGER, ObjectKind.FUNCTION}
+    undeclared = [
+        name
+        for piece in source.texts
+        if piece.part is Part.ROUTINES
+        for kind, name, text in blocks_of(piece.data)
+        if kind is ObjectKind.FUNCTION and not _DECLARED.search(text)
+    ]
+    if undeclared or (needs_super and not privileges.has_global(server, "SUPER")):
+        what = f"function {undeclared[0]}" if undeclared else "triggers or functions"
+        message = f"the server logs its binlog and does not let this login create {what}"
         hint = "run as an administrator: SET GLOBAL log_bin_trust_function_creators = 1;"
         raise ServerUnsuitable(message, hint=hint)
 

@@ -138,6 +138,10 @@ def load(repository: Repository, payload: PayloadName) -> Manifest:
     Raises BackupNotFound, IntegrityError and its children, UnknownFormat.
     """
     refuse_newer(repository)
+    return _load(repository, payload)
+
+
+def _load(repository: Repository, payload: PayloadName) -> Manifest:
     name = payload.manifest
     try:
         data = _read(repository.storage, name)
@@ -277,10 +281,10 @@ def _read(storage: Storage, name: str) -> bytes:
 def _entry(repository: Repository, payload: PayloadName, blob: Blob | None) -> Entry:
     problem: UlasisError | None = None
     try:
-        manifest = load(repository, payload)
+        manifest = _load(repository, payload)
     except WrongKey as error:
         problem = error
-        manifest = load(Repository(repository.storage, None), payload)
+        manifest = _load(Repository(repository.storage, None), payload)
     if blob is None:
         hint = "the backup is lost; look for a copy, or remove the manifest"
         raise BlobMissing(f"the payload {payload} is missing", hint=hint)

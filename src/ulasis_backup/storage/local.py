@@ -13,6 +13,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ulasis_backup.errors import (
 from ulasis_backup.storage.base import Blob
 
 READ_BYTES = 1 << 20
+SYNC_BYTES = 32 << 20
 TEMPORARY = ".ulasis-tmp-"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -52,9 +54,7 @@ class LocalStorage:
             _make_folder(path.parent)
             _sweep(path.parent)
             with _unnamed(path.parent) as (descriptor, temporary):
-                for chunk in _labelled(chunks):
-                    _write(descriptor, chunk)
-                os.fsync(descriptor)
+                _write_all(descriptor, _labelled(chunks))
                 _publish(descriptor, temporary, path, replace=replace)
             _sync_folder(path.parent)
 
@@ -197,10 +197,23 @@ def _temporary(folder: Path) -> Iterator[tuple[int, Path | None]]:
         os.close(descriptor)
 
 
-def _write(descriptor: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+def _write_all(descriptor: int, chunks: Iterable[bytes]) -> None:
+    """Write *chunks* and sync; what is written goes to the disk while more is made."""
+    with ThreadPoolExecutor(1, thread_name_prefix="sync") as pool:
+        syncing: Future[None] | None = None
+        unsynced = 0
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            unsynced += len(chunk)
+            if unsynced >= SYNC_BYTES and (syncing is None or syncing.done()):
+                if syncing:
+                    syncing.result()
+                syncing, unsynced = pool.submit(os.fdatasync, descriptor), 0
+        if syncing:
+            syncing.result()
+        os.fsync(descriptor)
 
 
 def _publish(descriptor: int, temporary: Path | None, path: Path, *, replace: bool) -> None:
