@@ -232,7 +232,7 @@ def events_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
     ``;;``, for with such events there is no dump.
     """
     matches = list(_EVENT.finditer(text))
-    ends = [match.start() for match in matches[1:]] + [len(text)]
+    ends = [*(match.start() for match in matches), len(text)][1:]
     for match, end in zip(matches, ends, strict=True):
         yield ObjectKind.EVENT, _unquote(match[1]), text[match.start() : end]
 
