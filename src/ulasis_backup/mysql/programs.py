@@ -117,8 +117,10 @@ def read_from(
     What a successful program printed on standard error is added to *warnings*. Closing the
     iterator early ends the program.
     """
-    with _started(command, inherit, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
-        process, errors = running
+    started = _started(
+        [*_block_buffered(), *command], inherit, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    with started as (process, errors):
         output = process.stdout
         if output is None:
             return
@@ -219,6 +221,16 @@ def _quoted(value: str) -> str:
     """Quote a value for an option file; ``#``, blanks, quotes and backslashes are data."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+def _block_buffered() -> list[str]:
+    """Return the start of a command that makes a program write to its pipe in large blocks.
+
+    The dump programs write 4 KiB at a time; a quarter of a million system calls for 1 GB cost
+    about as much as encrypting it. Without ``stdbuf`` (coreutils) it is only slower.
+    """
+    stdbuf = shutil.which("stdbuf") if sys.platform == "linux" else None
+    return [stdbuf, f"--output={PIPE_BYTES}"] if stdbuf else []
 
 
 @contextlib.contextmanager
