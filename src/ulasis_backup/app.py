@@ -8,10 +8,12 @@ from ulasis_backup.operations.context import Context
 from ulasis_backup.repository.repository import Repository
 from ulasis_backup.storage.local import LocalStorage
 from ulasis_backup.streams.keys import parse_key
+from ulasis_backup.streams.pipeline import keep_memory
 
 
 def build(config: Config, observe: Observe) -> Context:
     """Put together what the operations work with. Raises SettingsError for an unusable key."""
+    keep_memory()
     key = parse_key(config.key) if config.key else None
     storage = LocalStorage(config.settings.backup_dir)
     return Context(config=config, repository=Repository(storage, key), observe=observe)

@@ -20,9 +20,9 @@ from ulasis_backup.streams.pipeline import CHUNK, Chunks, Stage, blocks, in_para
 GZIP_MEMBER = 16 + 15
 """The ``wbits`` of zlib's interface that mean one gzip member with the largest window."""
 
-ISAL_LEVELS = {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 3}
+ISAL_LEVELS = {1: 1, 2: 2, 3: 2, 4: 2, 5: 2, 6: 2}
 ZLIB_NG_LEVELS = {7: 3, 8: 6, 9: 8}
-"""What a level means: up to 6 a dump is not slowed down (about 300 MB/s a core, output up to 12 %
+"""What a level means: up to 6 a dump is not slowed down (about 300 MB/s a core, output up to 16 %
 larger than zlib's level 6 on prose), 8 is zlib's level 6 and 9 a little smaller than its level 9.
 Measured in docs/design.md, Compression."""
 

@@ -33,7 +33,7 @@ HEADER_BYTES = 256
 IV_BYTES = 16
 ID_OFFSET = 24
 TAG_BYTES = 32
-BLOCK_BITS = 128
+BLOCK_BYTES = 16
 
 
 class Cipher(StrEnum):
@@ -112,14 +112,17 @@ def _encrypt_cbc(chunks: Chunks, key: DataKey) -> Chunks:
     iv = os.urandom(IV_BYTES)
     header = make_header(Cipher.AES_256_CBC, key.backup_id, iv)
     encryptor = BlockCipher(AES256(key.subkey("payload/encrypt")), CBC(iv)).encryptor()
-    padder = PKCS7(BLOCK_BITS).padder()
+    length = 0
     tag = hmac.new(key.subkey("payload/authenticate"), header, hashlib.sha256)
     yield header
     for chunk in chunks:
-        out = encryptor.update(padder.update(chunk))
+        length += len(chunk)
+        out = encryptor.update(chunk)
         tag.update(out)
         yield out
-    out = encryptor.update(padder.finalize()) + encryptor.finalize()
+    # PKCS#7 by hand: the library's padder would copy every chunk.
+    missing = BLOCK_BYTES - length % BLOCK_BYTES
+    out = encryptor.update(bytes([missing]) * missing) + encryptor.finalize()
     tag.update(out)
     yield out + tag.digest()
 
@@ -150,7 +153,7 @@ def _decrypt_cbc(chunks: Chunks, key: DataKey) -> Chunks:
         head += next(authentic)
     iv = head[8:ID_OFFSET]
     decryptor = BlockCipher(AES256(key.subkey("payload/encrypt")), CBC(iv)).decryptor()
-    unpadder = PKCS7(BLOCK_BITS).unpadder()
+    unpadder = PKCS7(8 * BLOCK_BYTES).unpadder()
     yield unpadder.update(decryptor.update(head[HEADER_BYTES:]))
     for chunk in authentic:
         yield unpadder.update(decryptor.update(chunk))
