@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ulasis_backup.cli.session import Session
-from ulasis_backup.errors import ObjectsLeftOut, UlasisError
+from ulasis_backup.errors import CouldNotCheck, ObjectsLeftOut, UlasisError
 
 if TYPE_CHECKING:
     from ulasis_backup.operations.backup import MadeBackup
@@ -75,7 +75,7 @@ def verify(
 ) -> None:
     """Check that every stored byte of a backup is authentic, complete, and a whole dump."""
     from ulasis_backup.operations import verify as operation  # noqa: PLC0415
-    from ulasis_backup.repository.repository import find  # noqa: PLC0415
+    from ulasis_backup.repository.find import find  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:
@@ -88,8 +88,9 @@ def verify(
 
 
 def verify_all(context: typer.Context) -> None:
-    """Verify every backup in the repository; the exit code is the first failure's."""
+    """Verify every backup; exit with the first failure's code, or 60 if one was not checkable."""
     from ulasis_backup.cli.render import table  # noqa: PLC0415
+    from ulasis_backup.model import Verdict  # noqa: PLC0415
     from ulasis_backup.operations import verify as operation  # noqa: PLC0415
     from ulasis_backup.repository.repository import listing  # noqa: PLC0415
 
@@ -102,17 +103,24 @@ def verify_all(context: typer.Context) -> None:
         said = entry.problem.message if entry.problem else "; ".join(entry.notes)
         rows.add_row(entry.name, str(entry.verdict), said)
     bad = [entry for entry in found if entry.problem]
-    summary = f"{len(found) - len(bad)} intact, {len(bad)} failed"
+    failed = [entry for entry in bad if entry.verdict is Verdict.FAILED]
+    unknown = len(bad) - len(failed)
+    summary = (
+        f"{len(found) - len(bad)} intact, {len(failed)} failed, {unknown} could not be checked"
+    )
     document = {
-        "backups": [_verification(entry) for entry in found], "failed": len(bad),
+        "backups": [_verification(entry) for entry in found], "failed": len(failed),
+        "could_not_check": unknown,
         "doubts": list(doubts),
     }  # fmt: skip
     session.show(document, rows, summary, *(f"note: {doubt}" for doubt in doubts))
     for entry in bad:
         if entry.problem and not session.json:
             session.warn(f"{entry.name}: {entry.problem.message}", entry.problem.hint)
-    if bad and bad[0].problem:
-        raise typer.Exit(bad[0].problem.exit_code)
+    if failed and failed[0].problem:
+        raise typer.Exit(failed[0].problem.exit_code)
+    if unknown:
+        raise typer.Exit(CouldNotCheck.exit_code)
 
 
 def _show_made(

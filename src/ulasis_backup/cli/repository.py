@@ -68,7 +68,8 @@ def show(
     context: typer.Context, name: Name, *, allow_unauthenticated: AllowUnauthenticated = False
 ) -> None:
     """Show what a backup's manifest says: tables, objects, position, what was left out or lost."""
-    from ulasis_backup.repository.repository import find, load_trusted  # noqa: PLC0415
+    from ulasis_backup.repository.find import find  # noqa: PLC0415
+    from ulasis_backup.repository.repository import load_trusted  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:

@@ -45,8 +45,8 @@ def restore(
 ) -> None:
     """Make the database equal to a backup: check it, save what is there, load, compare."""
     from ulasis_backup.operations import restore as operation  # noqa: PLC0415
+    from ulasis_backup.repository.find import find  # noqa: PLC0415
     from ulasis_backup.repository.names import parse_payload  # noqa: PLC0415
-    from ulasis_backup.repository.repository import find  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:

@@ -146,7 +146,7 @@ class ContentsReader:
             name=piece.name,
             rows=0,
             bytes=0,
-            definition=self._digest(_AUTO_INCREMENT.sub(rb"\1", piece.data)),
+            definition=self._digest(_AUTO_INCREMENT.sub(rb"\1", piece.data).rstrip(b"\n")),
             rows_digest=self._digest(b""),
             auto_increment=int(match[2]) if match else None,
         )
@@ -183,7 +183,8 @@ class ContentsReader:
         self._add_object(ObjectKind.SEQUENCE, piece.name, text, position)
 
     def _add_object(self, kind: ObjectKind, name: str, text: bytes, position: str = "") -> None:
-        digest = self._digest(text)
+        # How many blank lines follow depends on what comes next, not on the object.
+        digest = self._digest(text.rstrip(b"\n"))
         summary = ObjectSummary(kind=kind, name=name, digest=digest, position=position)
         self._objects.append(summary)
 

@@ -2,8 +2,9 @@
 
 ``block``: a transaction of ours holds a metadata lock on every table, so that ALTER, DROP,
 RENAME, TRUNCATE wait. New readers queue behind DDL that waits behind us, so a watcher lets it
-through after a limit; from then on, as with ``detect``, changes are found by comparing names,
-definitions and InnoDB's table numbers, and the run fails if there are any.
+through after a limit, and at once when it is the dump itself that queues. From then on, as with
+``detect``, changes are found by comparing names, definitions and InnoDB's table numbers, and the
+run fails if there are any.
 
 RENAME and EXCHANGE PARTITION can be undone again before anybody compares. What the server
 counts of such statements finds those: without a lock, any of them during the dump is a failure.
@@ -27,6 +28,9 @@ TABLES_A_STATEMENT = 50
 LOCK_SECONDS = 5
 POLL_SECONDS = 0.5
 REVERSIBLE = ("Com_rename_table", "Com_alter_table")
+OF_THE_DUMP = ("select /*!40001 sql_no_cache", "show create table", "show fields from")
+"""How statements of the dump programs begin."""
+
 HINT = "run the backup again when the migration is done"
 
 
@@ -148,15 +152,23 @@ def tables_locked(login: Login, database: str, names: Sequence[str]) -> Iterator
 
 
 def _watch(login: Login, guard: SchemaGuard, wait: int, done: threading.Event) -> None:
-    """Let DDL through that has waited behind us for longer than *wait* seconds."""
+    """Let DDL through that has waited behind us for longer than *wait* seconds.
+
+    DDL on a table that the dump has not reached makes the dump itself wait: it comes first in
+    the queue. Then waiting longer helps nobody.
+    """
     since: float | None = None
     try:
         with connect(login) as server:
             while not done.wait(POLL_SECONDS):
-                if not _somebody_waits(server):
+                waiting = _waiting(server)
+                if not waiting:
                     since = None
                     continue
                 since = since or time.monotonic()
+                if any(statement.startswith(OF_THE_DUMP) for statement in waiting):
+                    guard.give_way("DDL came before the dump had reached its table")
+                    return
                 if time.monotonic() - since >= wait:
                     guard.give_way(f"DDL waited behind the dump for {wait} s and was let through")
                     return
@@ -166,13 +178,13 @@ def _watch(login: Login, guard: SchemaGuard, wait: int, done: threading.Event) -
             guard.give_way(f"the watcher for waiting DDL failed ({error.message})")
 
 
-def _somebody_waits(server: Server) -> bool:
-    return bool(
-        server.value(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
-            "WHERE STATE LIKE 'Waiting for table metadata lock%%'"
-        )
+def _waiting(server: Server) -> list[str]:
+    """Return the statements that wait for the metadata lock of a table."""
+    rows = server.query(
+        "SELECT COALESCE(INFO, '') FROM information_schema.PROCESSLIST "
+        "WHERE STATE LIKE 'Waiting for table metadata lock%%'"
     )
+    return [str(statement).lower() for (statement,) in rows]
 
 
 def _touch(database: str, names: Sequence[str]) -> str:

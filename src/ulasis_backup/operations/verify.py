@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ulasis_backup.errors import IntegrityError, UlasisError
+from ulasis_backup.errors import (
+    IntegrityError,
+    StorageDenied,
+    UlasisError,
+    UnknownFormat,
+    WrongKey,
+)
 from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents, ContentsReader, read_contents
 from ulasis_backup.methods.sections import split
@@ -125,4 +131,7 @@ def _expect_equal(manifest: Manifest, details: Details, contents: Contents) -> N
 
 
 def _failed(name: str, error: UlasisError) -> Verification:
-    return Verification(name=name, verdict=Verdict.FAILED, problem=error)
+    """Return a verdict for *error*: without key or rights nothing is known of the backup."""
+    unknown = isinstance(error, WrongKey | StorageDenied | UnknownFormat)
+    verdict = Verdict.COULD_NOT_CHECK if unknown else Verdict.FAILED
+    return Verification(name=name, verdict=verdict, problem=error)

@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import pairwise
 
 from ulasis_backup.errors import (
-    AmbiguousName,
     AuthenticationFailed,
     BackupNotFound,
     BlobMissing,
@@ -18,7 +17,6 @@ from ulasis_backup.errors import (
     UnknownFormat,
     WrongKey,
 )
-from ulasis_backup.model import Kind
 from ulasis_backup.repository import canonical, names
 from ulasis_backup.repository import manifest as manifests
 from ulasis_backup.repository.manifest import Manifest
@@ -29,7 +27,6 @@ from ulasis_backup.streams.keys import DataKey, WrappedKey
 
 FORMAT = 1
 REPOSITORY_FILE = "repository.json"
-LATEST = "latest"
 KNOWN_FEATURES: frozenset[str] = frozenset()
 
 
@@ -128,7 +125,7 @@ def listing(repository: Repository) -> Listing:
             entries.append(_entry(repository, payload, blobs.get(str(payload))))
         except UlasisError as error:
             oddities.append(Oddity(name=name, what=error.message, hint=error.hint, error=error))
-    ordered = tuple(sorted(entries, key=_age))
+    ordered = tuple(sorted(entries, key=age))
     return Listing(entries=ordered, oddities=tuple(oddities), doubts=_doubts(ordered))
 
 
@@ -174,34 +171,9 @@ def load_trusted(
     return manifest
 
 
-def find(
-    repository: Repository, text: str, *, server_name: str, databases: Sequence[str]
-) -> PayloadName:
-    """Return the payload that *text* names: ``latest``, a file name, an id, or a unique prefix.
-
-    ``latest`` is the newest backup of *server_name* and *databases* that is no safety backup.
-    """
-    if text == LATEST:
-        return _latest(listing(repository).entries, server_name, tuple(databases))
-    wanted = text.rsplit("/", 1)[-1].removesuffix(names.MANIFEST_SUFFIX)
-    blobs = [blob.name for blob in repository.storage.list()]
-    known = {str(name): name for name in _payload_names(blobs)}
-    if wanted in known:
-        return known[wanted]
-    matching = [name for name in known.values() if _answers_to(name, wanted)]
-    exact = [name for name in matching if wanted == name.backup_id]
-    if len(exact or matching) == 1:
-        return (exact or matching)[0]
-    if matching:
-        shown = ", ".join(str(name) for name in matching[:5])
-        message = f"{text!r} names {len(matching)} backups: {shown}"
-        raise AmbiguousName(message, hint="give more of the name")
-    raise _not_found(text, wanted, blobs)
-
-
 def series_of(entries: Iterable[Entry], server_name: str, databases: Sequence[str]) -> Series:
     """Return where the next backup of *server_name* and *databases* stands."""
-    ours = _in_series(entries, server_name, tuple(databases))
+    ours = in_series(entries, server_name, tuple(databases))
     if not ours:
         return Series(id=os.urandom(8).hex(), sequence=1, previous="")
     last = ours[-1].manifest
@@ -312,67 +284,22 @@ def _oddity(name: str, blobs: dict[str, Blob]) -> list[Oddity]:
     return [Oddity(name=name, what="foreign: not ours; never touched by us", hint="")]
 
 
-def _age(entry: Entry) -> tuple[datetime, int]:
+def age(entry: Entry) -> tuple[datetime, int]:
+    """Return what entries of different series are ordered by: time, then sequence number."""
     header = entry.manifest.header
     return datetime.fromisoformat(header.started_at), header.sequence
 
 
-def _in_series(
+def in_series(
     entries: Iterable[Entry], server_name: str, databases: tuple[str, ...]
 ) -> list[Entry]:
     """Return the entries of one series, by sequence number, so not by anybody's clock."""
     ours = [entry for entry in entries if belongs_to(entry, server_name, databases)]
     if not ours:
         return []
-    series = max(ours, key=_age).manifest.header.series
+    series = max(ours, key=age).manifest.header.series
     mine = [entry for entry in ours if entry.manifest.header.series == series]
     return sorted(mine, key=lambda entry: entry.manifest.header.sequence)
-
-
-def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]) -> PayloadName:
-    ours = _in_series(entries, server_name, databases)
-    usual = [entry for entry in ours if entry.manifest.header.kind is not Kind.SAFETY]
-    if usual:
-        return usual[-1].name
-    name = ", ".join(databases)
-    if len(databases) != 1 or name == "*":
-        hint = "choose one: `ulasis-backup --database NAME …`"
-        raise AmbiguousName(f"latest of which database? DB_NAME is {name}", hint=hint)
-    message = f"there is no backup of {name} on {server_name}"
-    raise BackupNotFound(message, hint=_elsewhere(entries, databases))
-
-
-def _elsewhere(entries: Sequence[Entry], databases: tuple[str, ...]) -> str:
-    """Say where else the wanted database is found: at three in the morning that is the answer."""
-    same = [entry for entry in entries if entry.manifest.header.databases == databases]
-    if not same:
-        return "`ulasis-backup list` shows what there is; `ulasis-backup backup` makes one"
-    newest = max(same, key=_age)
-    details = newest.manifest.details
-    where = f"of server {details.server_name}" if details else "made with a key you have not set"
-    return f"there are {len(same)} {where}: name one of them, the newest is {newest.name}"
-
-
-def _payload_names(blobs: Iterable[str]) -> list[PayloadName]:
-    found = {
-        str(name): name
-        for blob in blobs
-        if (name := names.parse_manifest(blob) or names.parse_payload(blob))
-    }
-    return list(found.values())
-
-
-def _answers_to(name: PayloadName, wanted: str) -> bool:
-    starts = (str(name), name.backup_id, names.short_id(name.backup_id))
-    return bool(wanted) and any(start.startswith(wanted) for start in starts)
-
-
-def _not_found(text: str, wanted: str, blobs: Sequence[str]) -> BackupNotFound:
-    if wanted in blobs and names.looks_old(wanted):
-        message = f"{text} was written by the old scripts and cannot be read by this tool"
-        return BackupNotFound(message, hint="restore it with the tool that wrote it")
-    hint = "`ulasis-backup list` shows the backups that there are"
-    return BackupNotFound(f"no backup answers to {text!r}", hint=hint)
 
 
 def _doubts(entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -1,0 +1,86 @@
+"""Finding a backup by what a person types: ``latest``, a file name, an id, a unique prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ulasis_backup.errors import AmbiguousName, AuthenticationFailed, BackupNotFound
+from ulasis_backup.model import Kind
+from ulasis_backup.repository import names
+from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.repository.repository import Entry, Repository, age, in_series, listing
+
+LATEST = "latest"
+
+
+def find(
+    repository: Repository, text: str, *, server_name: str, databases: Sequence[str]
+) -> PayloadName:
+    """Return the payload that *text* names: ``latest``, a file name, an id, or a unique prefix.
+
+    ``latest`` is the newest backup of *server_name* and *databases* that is no safety backup.
+    """
+    if text == LATEST:
+        return _latest(listing(repository).entries, server_name, tuple(databases))
+    wanted = text.rsplit("/", 1)[-1].removesuffix(names.MANIFEST_SUFFIX)
+    blobs = [blob.name for blob in repository.storage.list()]
+    known = {str(name): name for name in _payload_names(blobs)}
+    if wanted in known:
+        return known[wanted]
+    matching = [name for name in known.values() if _answers_to(name, wanted)]
+    exact = [name for name in matching if wanted == name.backup_id]
+    if len(exact or matching) == 1:
+        return (exact or matching)[0]
+    if matching:
+        shown = ", ".join(str(name) for name in matching[:5])
+        message = f"{text!r} names {len(matching)} backups: {shown}"
+        raise AmbiguousName(message, hint="give more of the name")
+    raise _not_found(text, wanted, blobs)
+
+
+def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]) -> PayloadName:
+    ours = in_series(entries, server_name, databases)
+    usual = [entry for entry in ours if entry.manifest.header.kind is not Kind.SAFETY]
+    # What the key does not vouch for comes last: anybody could have put it there.
+    trusted = [entry for entry in usual if not isinstance(entry.problem, AuthenticationFailed)]
+    if usual:
+        return (trusted or usual)[-1].name
+    name = ", ".join(databases)
+    if len(databases) != 1 or name == "*":
+        hint = "choose one: `ulasis-backup --database NAME …`"
+        raise AmbiguousName(f"latest of which database? DB_NAME is {name}", hint=hint)
+    message = f"there is no backup of {name} on {server_name}"
+    raise BackupNotFound(message, hint=_elsewhere(entries, databases))
+
+
+def _elsewhere(entries: Sequence[Entry], databases: tuple[str, ...]) -> str:
+    """Say where else the wanted database is found: at three in the morning that is the answer."""
+    same = [entry for entry in entries if entry.manifest.header.databases == databases]
+    if not same:
+        return "`ulasis-backup list` shows what there is; `ulasis-backup backup` makes one"
+    newest = max(same, key=age)
+    details = newest.manifest.details
+    where = f"of server {details.server_name}" if details else "made with a key you have not set"
+    return f"there are {len(same)} {where}: name one of them, the newest is {newest.name}"
+
+
+def _payload_names(blobs: Iterable[str]) -> list[PayloadName]:
+    found = {
+        str(name): name
+        for blob in blobs
+        if (name := names.parse_manifest(blob) or names.parse_payload(blob))
+    }
+    return list(found.values())
+
+
+def _answers_to(name: PayloadName, wanted: str) -> bool:
+    starts = (str(name), name.backup_id, names.short_id(name.backup_id))
+    return bool(wanted) and any(start.startswith(wanted) for start in starts)
+
+
+def _not_found(text: str, wanted: str, blobs: Sequence[str]) -> BackupNotFound:
+    if wanted in blobs and names.looks_old(wanted):
+        message = f"{text} was written by the old scripts and cannot be read by this tool"
+        return BackupNotFound(message, hint="restore it with the tool that wrote it")
+    hint = "`ulasis-backup list` shows the backups that there are"
+    return BackupNotFound(f"no backup answers to {text!r}", hint=hint)
