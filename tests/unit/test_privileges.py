@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (lines are as long as servers make them)
 """Rights: read from what servers really print, and never believed where they do not reach."""
 
 from __future__ import annotations

@@ -133,10 +133,10 @@ def test_rows_are_counted(rows: int, statements: int) -> None:
 
 def test_the_history_of_a_versioned_table_is_counted() -> None:
     text = dumps.table("t", ["1,'x','a','b'", "1,'y','b','c'", "2,'z','c','d'"])
-    text = text.replace(
-        b"-- Dumping data for table `t`\n--\n\n",
-        b"-- Dumping data for table `t`\n--\n\n/*!101100 SET @old_system_versioning_insert_history=@@session.system_versioning_insert_history, @@session.system_versioning_insert_history=1 */;\n",
-    )  # noqa: E501
+    head = b"-- Dumping data for table `t`\n--\n\n"
+    name = b"system_versioning_insert_history"
+    history = b"/*!101100 SET @old=@@session." + name + b", @@session." + name + b"=1 */;\n"
+    text = text.replace(head, head + history)
     text = text.replace(b" VALUES\n(", b"(`id`, `v`, row_start, row_end) VALUES (", 1)
     (table,) = contents(dumps.dump(text)).tables
     assert table.rows == 3
