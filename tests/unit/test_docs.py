@@ -204,6 +204,16 @@ def test_the_readme_maps_what_the_strategy_types(typed: str) -> None:
     assert any(typed in row for row in rows)
 
 
+def test_the_start_here_table_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2] for line in text.splitlines() if line.startswith("| ")]
+    named = {name for row in rows for name in re.findall(r"`([a-z_/.]+[/.][a-z]*)`", row)}
+    package = ROOT / "src/ulasis_backup"
+
+    assert named
+    assert [name for name in sorted(named) if not (package / name).exists()] == []
+
+
 def _existing_codes() -> set[int]:
     codes = {error.exit_code for error in errors.all_errors()}
     return codes | KEPT | {0, errors.INTERRUPTED, errors.TERMINATED, errors.UNEXPECTED}
