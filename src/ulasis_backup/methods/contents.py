@@ -19,6 +19,7 @@ from ulasis_backup.streams.keys import DataKey, Digest, fingerprint
 
 _AUTO_INCREMENT = re.compile(rb"(?m)^(\) ENGINE=.*?) AUTO_INCREMENT=(\d+)\b")
 _SETVAL = re.compile(rb"(?m)^(?:DO|SELECT) SETVAL\([^\n]*\n")
+_SECTION_COMMENT = re.compile(rb"--\n-- [^\n]*\n--\n")
 _BLOCK = re.compile(rb"(?ms)^DELIMITER ;;\n.*?^DELIMITER ;\n")
 _EVENT = re.compile(rb"(?m)^/\*!50106 DROP EVENT IF EXISTS (`(?:[^`]|``)*`) \*/;;?\nDELIMITER ;;\n")
 _DROP = re.compile(
@@ -191,9 +192,11 @@ class ContentsReader:
     def _read_position(self, text: bytes) -> None:
         match, gtid = _POSITION.search(text), _GTID.search(text)
         if match:
-            self._position = Position(file=match[1].decode(), offset=int(match[2]))
+            self._position = Position(
+                file=match[1].decode("utf-8", "replace"), offset=int(match[2])
+            )
         if gtid and self._position:
-            self._position = replace(self._position, gtid=gtid[1].decode())
+            self._position = replace(self._position, gtid=gtid[1].decode("utf-8", "replace"))
 
     def _digest(self, data: bytes) -> str:
         digest = fingerprint(self._data_key)
@@ -216,8 +219,10 @@ def blocks_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
 
     Each is one ``DELIMITER ;;`` block behind a DROP statement that names it.
     """
-    end = 0
-    for match in _BLOCK.finditer(text):
+    # Behind the section's own comment, which names the database.
+    head = _SECTION_COMMENT.match(text)
+    end = head.end() if head else 0
+    for match in _BLOCK.finditer(text, end):
         drops = _DROP.findall(text, end, match.start())
         if not drops:
             raise DumpFailed("the dump holds an object without a name", hint="report this dump")

@@ -11,7 +11,7 @@ from ulasis_backup.methods.contents import ContentsReader
 from ulasis_backup.methods.rewrite import Rename, rewrite_piece
 from ulasis_backup.methods.sections import Part, Piece, split
 from ulasis_backup.model import DatabaseOptions, Flavour, ObjectKind, TextLoss
-from ulasis_backup.mysql import programs
+from ulasis_backup.mysql import programs, schema
 from ulasis_backup.mysql.programs import ProgramFailed
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, quote
@@ -118,7 +118,7 @@ def make_database(server: Server, database: str, options: DatabaseOptions | None
     """Create *database* unless it exists, and give it the charset and collation of *options*."""
     server.run(f"CREATE DATABASE IF NOT EXISTS {quote(database)}")
     if options:
-        comment = " COMMENT = %s" if options.comment and server.is_mariadb else ""
+        comment = " COMMENT = %s" if schema.has_database_comments(server) else ""
         arguments = [options.comment] if comment else None
         server.run(
             f"ALTER DATABASE {quote(database)} CHARACTER SET {options.character_set} "

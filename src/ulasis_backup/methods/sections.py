@@ -102,24 +102,27 @@ class Splitter:
     def feed(self, chunk: bytes) -> list[Piece]:
         """Return the pieces that *chunk* completes."""
         pieces: list[Piece] = []
-        while chunk:
-            if self._part is Part.ROWS:
-                piece, chunk = self._rows(chunk)
-                pieces.append(piece)
-            else:
-                self._text += chunk
-                chunk = self._read_lines(pieces, final=False)
+        self._take(chunk, pieces, final=False)
         return pieces
 
     def finish(self) -> list[Piece]:
         """Return the last pieces, once the dump has ended."""
         pieces: list[Piece] = []
         if not self._in_rows():
-            self._read_lines(pieces, final=True)
+            self._take(self._read_lines(pieces, final=True), pieces, final=True)
         # Rows that never ended leave no last piece: whoever reads along finds them cut.
         if not self._in_rows():
             pieces.append(self._cut(len(self._text)))
         return pieces
+
+    def _take(self, chunk: bytes, pieces: list[Piece], *, final: bool) -> None:
+        while chunk:
+            if self._in_rows():
+                piece, chunk = self._rows(chunk)
+                pieces.append(piece)
+            else:
+                self._text += chunk
+                chunk = self._read_lines(pieces, final=final)
 
     def _in_rows(self) -> bool:
         return self._part is Part.ROWS

@@ -316,6 +316,8 @@ def _dump_error(error: ProgramFailed) -> ServerError:
     if any(word in said for word in MISSING_TABLE):
         return SchemaChanged(error.message, hint="a table vanished in mid-run; run it again")
     hint = "see the message above; the server's error log may say more"
+    if not said:
+        hint = "it gave no reason, as when its connection is cut: see the server's error log"
     return DumpFailed(error.message, hint=hint)
 
 

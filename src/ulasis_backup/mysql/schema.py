@@ -57,7 +57,7 @@ class Catalogue:
 
 def database_options(server: Server, database: str) -> DatabaseOptions | None:
     """Return charset and collation of *database*, or None when there is no such database."""
-    comment = "SCHEMA_COMMENT" if _has_comments(server) else "''"
+    comment = "SCHEMA_COMMENT" if has_database_comments(server) else "''"
     rows = server.query(
         f"SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {comment} "
         "FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s",
@@ -212,7 +212,8 @@ def _definition(server: Server, view: str) -> str:
         return ""
 
 
-def _has_comments(server: Server) -> bool:
+def has_database_comments(server: Server) -> bool:
+    """Tell whether databases can have comments."""
     return server.is_mariadb and server.version.numbers >= (10, 5, 0)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ulasis_backup import __version__
-from ulasis_backup.errors import NameTaken, StorageError
+from ulasis_backup.errors import NameTaken, SettingsError, StorageError
 from ulasis_backup.events import BytesMoved, Notice, Observe, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.base import Captured
@@ -94,6 +94,8 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
 def _begin(context: Context, request: BackupRequest, started_at: datetime) -> _Run:
     config = context.config
     settings = config.settings
+    if config.key is None and settings.backup_encryption_enabled is None:
+        _expect_no_key(context)
     prefix = settings.backup_name or request.database
     backup_id = names.new_backup_id(prefix, started_at)
     stages = Stages(
@@ -109,6 +111,16 @@ def _begin(context: Context, request: BackupRequest, started_at: datetime) -> _R
         data_key=new_data_key(backup_id) if context.repository.key else None,
         started_at=started_at,
     )
+
+
+def _expect_no_key(context: Context) -> None:
+    """Raise SettingsError if the repository was used with a key: the setting got lost, likely."""
+    entries = repository.listing(context.repository).entries
+    signed = [entry for entry in entries if entry.manifest.signed]
+    if signed:
+        message = f"there is no key, but {signed[-1].name} was made with one"
+        hint = "set BACKUP_ENCRYPTION_KEY; or, to go on without, BACKUP_ENCRYPTION_ENABLED=false"
+        raise SettingsError(message, hint=hint)
 
 
 def _store(context: Context, run: _Run, chunks: Chunks) -> Size:

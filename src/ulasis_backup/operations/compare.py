@@ -34,7 +34,8 @@ class Comparison:
         known = tuple(line for line in self.differences if _subject(line) in announced)
         rest = tuple(line for line in self.differences if line not in known)
         said = tuple(f"as announced: {line}" for line in known)
-        return replace(self, differences=rest, moved=self.moved + said)
+        moved = tuple(line for line in self.moved if _subject(line) not in announced)
+        return replace(self, differences=rest, moved=moved + said)
 
     @property
     def equal(self) -> bool:
@@ -69,7 +70,7 @@ def compare(
 
 def _subject(line: str) -> str:
     """Return the object's name in a line such as ``table orders: rows differ``."""
-    return line.split(" ", 1)[1].rsplit(": ", 1)[0]
+    return line.removeprefix("AUTO_INCREMENT of ").split(" ", 1)[1].split(": ", 1)[0]
 
 
 def _read(context: Context, database: str, data_key: DataKey | None) -> Contents:
@@ -127,7 +128,7 @@ def _table_difference(wanted: TableSummary, got: TableSummary) -> list[str]:
 def _moved(expected: Contents, actual: Contents) -> list[str]:
     wanted = {table.name: table.auto_increment for table in expected.tables}
     found = [
-        f"AUTO_INCREMENT of {table.name}: {wanted[table.name]} in the backup, "
+        f"AUTO_INCREMENT of table {table.name}: {wanted[table.name]} in the backup, "
         f"{table.auto_increment} now"
         for table in actual.tables
         if table.name in wanted and wanted[table.name] != table.auto_increment
