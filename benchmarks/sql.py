@@ -25,12 +25,9 @@ from pathlib import Path
 
 from benchmarks.database import NAME, Server, database_server
 
+from ulasis_backup.methods.sql import OPTIONS
+
 ROOT = Path(__file__).resolve().parent.parent
-DUMP_OPTIONS = (
-    "--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob",
-    "--order-by-primary", "--default-character-set=utf8mb4", "--no-tablespaces",
-    "--skip-dump-date",
-)  # fmt: skip
 PIPELINE = 'set -o pipefail; "$@" | gzip -6 | openssl enc -aes-256-cbc -pbkdf2 -pass "file:$KEY"'
 HELP_RUNS = 10
 POLL_SECONDS = 0.02
@@ -191,7 +188,7 @@ def _at_most(name: str, measured: float, bound: float) -> Bound:
 
 def _dump_command(server: Server) -> list[str]:
     login = ("--no-defaults", "--user=root", f"--socket={server.socket}")
-    return ["mariadb-dump", *login, *DUMP_OPTIONS, NAME]
+    return ["mariadb-dump", *login, *OPTIONS, NAME]
 
 
 def _measure(

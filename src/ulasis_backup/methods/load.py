@@ -19,10 +19,10 @@ from ulasis_backup.streams.pipeline import Chunks
 
 OPTIONS = (
     "--binary-mode", "--comments", "--batch", "--default-character-set=utf8mb4",
-    "--max-allowed-packet=1G",
+    "--max-allowed-packet=1G", "--local-infile=0",
 )  # fmt: skip
 """``--binary-mode``: a ``\\!`` in a dump must not run a shell command. ``--comments``: comments
-in the bodies of routines are part of them."""
+in the bodies of routines are part of them. ``--local-infile=0``: no server may ask for files."""
 
 SESSION = {
     Flavour.MARIADB: (
