@@ -8,7 +8,6 @@ on the command line, in the environment, or on disk. The program sees only that 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -38,7 +37,6 @@ PACKAGES = {
     Flavour.MYSQL: "install mysql-client of the server's version or set BACKUP_PROGRAMS_DIR",
 }
 F_SETPIPE_SZ = 1031
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,13 +176,14 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-def die_with_parent() -> None:
-    """Ask Linux to end the calling process with its parent; for ``preexec_fn``."""
-    if _LIBC is not None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def tied(command: Sequence[str]) -> list[str]:
+    """Return *command* such that Linux ends it with us, even when we are killed.
 
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+    By ``setpriv`` (util-linux), not by code of ours between fork and exec: with threads running
+    that could hang. Without it a child ends at its next write to our pipe.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
 
 
 def _fitting(names: Sequence[str], server: ServerVersion, folder: Path | None) -> Program:
@@ -240,8 +239,8 @@ def _started(
     # A file for the errors: a full pipe that nobody reads would stall the program.
     with tempfile.TemporaryFile(prefix="ulasis-errors-") as errors:
         process = subprocess.Popen(
-            command, stdin=stdin, stdout=stdout, stderr=errors, env=environment(),
-            pass_fds=inherit, bufsize=0, preexec_fn=die_with_parent,  # noqa: PLW1509 (one call, no lock)
+            tied(command), stdin=stdin, stdout=stdout, stderr=errors, env=environment(),
+            pass_fds=inherit, bufsize=0,
         )  # fmt: skip
         try:
             yield process, errors

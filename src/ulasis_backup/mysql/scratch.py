@@ -135,9 +135,8 @@ def _as_root() -> list[str]:
 def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
+            programs.tied(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
             env=programs.environment(), start_new_session=True,
-            preexec_fn=programs.die_with_parent,  # noqa: PLW1509 (one call, takes no lock)
         )  # fmt: skip
     try:
         yield process
