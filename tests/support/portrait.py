@@ -25,6 +25,8 @@ Portrait = dict[str, object]
 def portrait(server: Server, database: str) -> Portrait:
     """Return everything about *database* that has to come back, each thing under a name."""
     found: Portrait = {}
+    # SHOW CREATE VIEW leaves out the name of the session's own database.
+    server.run("USE mysql")
     found["database"] = server.query(
         "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, SCHEMA_COMMENT "
         "FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s",

@@ -96,11 +96,13 @@ def prepared(
         on_bytes(done)
 
 
-def empty(server: Server, database: str, found: Catalogue) -> None:
-    """Remove every object of *database*; the database itself, and rights on it, stay."""
+def empty(
+    server: Server, database: str, found: Catalogue, *, kept: frozenset[tuple[ObjectKind, str]]
+) -> None:
+    """Remove every object of *database* but *kept*; the database, and rights on it, stay."""
     server.run("SET SESSION foreign_key_checks = 0")
     for kind in (ObjectKind.EVENT, ObjectKind.VIEW, ObjectKind.PROCEDURE, ObjectKind.FUNCTION):
-        for name in found.names(kind):
+        for name in (name for name in found.names(kind) if (kind, name) not in kept):
             server.run(f"DROP {kind.upper()} IF EXISTS {quote(database)}.{quote(name)}")
     if found.names(ObjectKind.PACKAGE):
         # Before MariaDB 11.4 these words are only known in this mode.
@@ -120,8 +122,10 @@ def make_database(server: Server, database: str, options: DatabaseOptions | None
     if options:
         comment = " COMMENT = %s" if schema.has_database_comments(server) else ""
         arguments = [options.comment] if comment else None
+        # With arguments the driver takes `%` for theirs.
+        name = quote(database).replace("%", "%%") if arguments else quote(database)
         server.run(
-            f"ALTER DATABASE {quote(database)} CHARACTER SET {options.character_set} "
+            f"ALTER DATABASE {name} CHARACTER SET {options.character_set} "
             f"COLLATE {options.collation}{comment}",
             arguments,
         )
