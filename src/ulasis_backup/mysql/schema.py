@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ulasis_backup.errors import ServerError, SettingsError
+from ulasis_backup.errors import PrivilegeMissing, ServerError, SettingsError
 from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind
+from ulasis_backup.mysql.privileges import account
 from ulasis_backup.mysql.server import QueryFailed, Server, databases, quote
 
 TRANSACTIONAL = frozenset({"innodb", "tokudb", "rocksdb"})
@@ -16,6 +17,11 @@ ELSEWHERE = frozenset({"federated", "spider", "connect", "mrg_myisam", "merge", 
 """Engines whose rows lie in other tables, on other servers, or nowhere."""
 
 
+EXECUTE_DENIED = 1370
+DENIED = frozenset({1044, 1142, 1143, 1227, EXECUTE_DENIED})
+"""Errors that say that a login may not, not that something is broken."""
+
+_DENIED_ROUTINE = re.compile(r"for routine '([^'.]+)\.([^']+)'")
 _AUTO_INCREMENT = re.compile(r" AUTO_INCREMENT=\d+(?= )")
 
 
@@ -128,14 +134,19 @@ def table_ids(server: Server, database: str) -> dict[str, int] | None:
 
 
 def broken_views(server: Server, database: str, found: Catalogue) -> tuple[LeftOut, ...]:
-    """Return the views that the server itself cannot read, with their definitions."""
+    """Return the views that the server itself cannot read, with their definitions.
+
+    The dump program would stumble over them. Raises PrivilegeMissing where it is not the view
+    that is at fault but our login.
+    """
     broken = []
     for name in found.names(ObjectKind.VIEW):
         view = f"{quote(database)}.{quote(name)}"
         try:
             server.run(f"SHOW FIELDS FROM {view}")
-            server.run(f"SELECT 1 FROM {view} LIMIT 0")
         except QueryFailed as error:
+            if error.number in DENIED:
+                raise _denied(server, database, name, error) from None
             broken.append(
                 LeftOut(
                     kind=ObjectKind.VIEW,
@@ -145,6 +156,18 @@ def broken_views(server: Server, database: str, found: Catalogue) -> tuple[LeftO
                 )
             )
     return tuple(broken)
+
+
+def _denied(server: Server, database: str, view: str, error: QueryFailed) -> PrivilegeMissing:
+    """Say which right a view asks of whoever reads its columns."""
+    routine = _DENIED_ROUTINE.search(error.message)
+    if error.number == EXECUTE_DENIED and routine:
+        # That function alone: EXECUTE on a schema would let a reader run what writes.
+        what = f"EXECUTE ON FUNCTION {quote(routine[1])}.{quote(routine[2])}"
+    else:
+        what = "SELECT ON *.*"
+    hint = f"run as an administrator: GRANT {what} TO {account(server)};"
+    return PrivilegeMissing(f"view {database}.{view} cannot be read: {error.message}", hint=hint)
 
 
 def dependants(server: Server, database: str) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ CONNECT_SECONDS = 10
 LOGIN_ERRORS = frozenset(
     {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1698, 1820, 1862, 3118, 3159, 4151}
 )
+TLS_ERROR = 2026
 SYSTEM_DATABASES = frozenset({"information_schema", "performance_schema", "mysql", "sys"})
 
 SESSION = {
@@ -258,6 +259,9 @@ def _translate(error: pymysql.err.MySQLError, login: Login) -> ServerError:
     if number in LOGIN_ERRORS:
         hint = f"check {login.role} and its password; `ulasis-backup check` tests the login"
         return LoginRefused(f"the server at {login.endpoint} says: {text}", hint=hint)
+    if number == TLS_ERROR:
+        hint = "switch TLS on in the server, check DB_SSL_CA, or unset DB_SSL_REQUIRE"
+        return LoginRefused(f"no TLS with the server at {login.endpoint}: {text}", hint=hint)
     lost = {CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR, CR.CR_CONN_HOST_ERROR}
     if number in lost or isinstance(error, pymysql.err.InterfaceError):
         message = f"no connection to the server at {login.endpoint}: {text}"

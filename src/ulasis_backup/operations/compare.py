@@ -26,7 +26,7 @@ class Comparison:
     moved: tuple[str, ...]
     actual: Contents
 
-    def without(self, announced: set[str]) -> Comparison:
+    def without(self, announced: frozenset[str]) -> Comparison:
         """Return this with the differences of *announced* objects moved to ``moved``.
 
         What the backup has said it loses is no surprise after the restore.

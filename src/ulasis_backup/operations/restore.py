@@ -110,7 +110,7 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
         safety=safety,
         comparison=comparison,
         unchecked=unchecked,
-        lossy=bool(source.text_losses),
+        lossy=bool(source.inexact),
         seconds=_since(started),
     )
 
@@ -140,6 +140,7 @@ def _plan(
     have |= {f"{kind} {name}" for kind, name in found.objects}
     want = {f"table {table.name}" for table in source.contents.tables}
     want |= {f"{entry.kind} {entry.name}" for entry in source.contents.objects}
+    left_out = {f"{entry.kind} {entry.name}" for entry in source.left_out}
     dependants = schema.dependants(server, target) if have else ()
     return RestorePlan(
         backup=str(source.name),
@@ -147,10 +148,14 @@ def _plan(
         server=server.login.endpoint,
         target=target,
         replaced=tuple(sorted(have & want)),
-        removed=tuple(sorted(have - want)),
+        removed=tuple(sorted(have - want - left_out)),
         created=tuple(sorted(want - have)),
         safety_backup=request.safety_backup and bool(have),
-        notices=notices + tuple(f"points into {target}: {name}" for name in dependants),
+        notices=(
+            *notices,
+            *(f"points into {target}: {name}" for name in dependants),
+            *(f"not in the backup, left as it is: {name}" for name in sorted(left_out)),
+        ),
     )
 
 
@@ -188,7 +193,8 @@ def _replace(
     context.observe(PhaseBegan(name="load", subject=plan.target, total=total, exact=True))
     try:
         load.make_database(server, plan.target, source.database_options)
-        load.empty(server, plan.target, schema.catalogue(server, plan.target))
+        kept = frozenset((entry.kind, entry.name) for entry in source.left_out)
+        load.empty(server, plan.target, schema.catalogue(server, plan.target), kept=kept)
         load.load(
             source.open(),
             server,
@@ -250,7 +256,7 @@ def _compare(
     try:
         source.need_comparable(context)
         found = compare(context, plan.target, expected, data_key=key, total=total)
-        return found.without({loss.table for loss in source.text_losses}), None
+        return found.without(source.inexact), None
     except CouldNotCheck as error:
         return None, error
 

@@ -11,7 +11,7 @@ from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents, read_contents
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_piece
 from ulasis_backup.methods.sections import Part, Piece, split
-from ulasis_backup.model import DatabaseOptions, Flavour, ServerVersion, TextLoss
+from ulasis_backup.model import DatabaseOptions, Flavour, LeftOut, ServerVersion, TextLoss
 from ulasis_backup.mysql import programs
 from ulasis_backup.mysql.server import connect
 from ulasis_backup.operations.context import Context
@@ -43,7 +43,15 @@ class Source:
     fingerprint_key: DataKey | None
     database_options: DatabaseOptions | None
     text_losses: tuple[TextLoss, ...]
+    left_out: tuple[LeftOut, ...]
     open: Callable[[], Chunks]
+
+    @property
+    def inexact(self) -> frozenset[str]:
+        """Return the names of what the backup has said it does not hold, or not exactly."""
+        return frozenset(
+            [loss.table for loss in self.text_losses] + [entry.name for entry in self.left_out]
+        )
 
     def need_comparable(self, context: Context) -> None:
         """Raise CouldNotCheck where a new dump would not read like the old one anyway."""
@@ -80,6 +88,7 @@ def open_source(
         fingerprint_key=manifest.data_key,
         database_options=details.database_options if details else None,
         text_losses=details.text_losses if details else (),
+        left_out=details.left_out if details else (),
         open=lambda: payload.open_plain(context.repository.storage, manifest),
     )
 
@@ -113,6 +122,7 @@ def open_orphan(
         fingerprint_key=None,
         database_options=None,
         text_losses=(),
+        left_out=(),
         open=opened,
     )
 
