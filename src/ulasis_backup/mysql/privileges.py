@@ -93,6 +93,20 @@ def has(grants: Iterable[Grant], right: str, database: str) -> bool:
     return given and not taken
 
 
+def has_on_table(grants: Iterable[Grant], right: str, database: str, table: str) -> bool:
+    """Tell whether *grants* give *right* on one table of *database*."""
+    listed = tuple(grants)
+    if has(listed, right, database):
+        return True
+    return any(
+        grant.database == database
+        and grant.table == table
+        and not grant.revoked
+        and (right in grant.rights or _all_of(grant, right))
+        for grant in listed
+    )
+
+
 def missing_for_backup(
     server: Server, database: str, *, locks: bool, routines: bool = True
 ) -> tuple[Missing, ...]:

@@ -16,6 +16,7 @@ from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import SYSTEM_DATABASES, QueryFailed, Server
 from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.neighbours import needs_of, refuse_unmet
 from ulasis_backup.operations.source import Source, mentions_in_strings
 
 LONGEST_NAME = 64
@@ -46,7 +47,12 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
     _refuse_read_only(server)
     _refuse_untrusted_creators(server, source, schema.catalogue(server, target))
     foreign = _refuse_foreign_definers(server, source)
-    notices = [*_about_versions(server, source), *_about_space(server, source)]
+    needs = needs_of(source.texts, source.database)
+    notices = [
+        *refuse_unmet(server, needs),
+        *_about_versions(server, source),
+        *_about_space(server, source),
+    ]
     notices += _about_definers(server, foreign)
     if target != source.database:
         notices += [

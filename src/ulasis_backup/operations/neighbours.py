@@ -1,0 +1,78 @@
+"""What a backup needs of *other* databases: parents of foreign keys, tables that views read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable
+from ulasis_backup.methods.sections import Part, Piece
+from ulasis_backup.mysql import privileges
+from ulasis_backup.mysql.server import Server, quote
+
+_NAME = rb"`((?:[^`]|``)*)`"
+_PARENT = re.compile(rb"REFERENCES " + _NAME + rb"\." + _NAME)
+_READ = re.compile(rb"(?:from|join)[\s(]+" + _NAME + rb"\." + _NAME)
+HINT = "restore that database first, or restore into a server that has it"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Need:
+    """A table of another database, and the right on it that loading takes."""
+
+    database: str
+    table: str
+    right: str
+
+
+def needs_of(texts: Iterable[Piece], database: str) -> tuple[Need, ...]:
+    """Return the tables outside of *database* that the definitions in *texts* name."""
+    found: set[Need] = set()
+    for piece in texts:
+        if piece.part is Part.TABLE:
+            pairs, right = _PARENT.findall(piece.data), "REFERENCES"
+        elif piece.part is Part.VIEW:
+            pairs, right = _READ.findall(piece.data), "SELECT"
+        else:
+            continue
+        found |= {Need(_plain(schema), _plain(table), right) for schema, table in pairs}
+    return tuple(sorted(need for need in found if need.database != database))
+
+
+def refuse_unmet(server: Server, needs: Iterable[Need]) -> tuple[str, ...]:
+    """Return a notice for each need; raises ServerUnsuitable or PrivilegeMissing for unmet ones.
+
+    A foreign key may point to a table that is not there (yet), a view may not.
+    """
+    grants = privileges.read_grants(server)
+    notices = []
+    for need in needs:
+        name = f"{need.database}.{need.table}"
+        if not privileges.has_on_table(grants, need.right, need.database, need.table):
+            where = f"{quote(need.database)}.{quote(need.table)}"
+            message = f"the login lacks {need.right} on {name}, which the backup's objects name"
+            account = privileges.account(server)
+            hint = f"run as an administrator: GRANT {need.right} ON {where} TO {account};"
+            raise PrivilegeMissing(message, hint=hint)
+        there = _exists(server, need)
+        if not there and need.right == "SELECT":
+            message = f"a view of the backup reads {name}, which this server does not have"
+            raise ServerUnsuitable(message, hint=HINT)
+        gone = "" if there else ", which this server does not have"
+        notices.append(f"needs {name} of another database{gone}")
+    return tuple(notices)
+
+
+def _exists(server: Server, need: Need) -> bool:
+    return bool(
+        server.value(
+            "SELECT COUNT(*) FROM information_schema.TABLES "
+            "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+            (need.database, need.table),
+        )
+    )
+
+
+def _plain(name: bytes) -> str:
+    return name.replace(b"``", b"`").decode("utf-8", "surrogateescape")
