@@ -35,22 +35,3 @@ def test_the_demo_restores_everything_and_leaves_nothing(tmp_path: Path) -> None
         assert processes_with(str(temporary)) == []
     finally:
         temporary.rmdir()
-
-
-def test_the_demo_tells_its_story_in_plain_words(tmp_path: Path) -> None:
-    done = Command(home=tmp_path).run("demo")
-    assert done.code == 0, done.said
-    for part in (
-        "Check",
-        "Back up",
-        "List",
-        "Verify",
-        "disaster",
-        "Restore",
-        "Compare",
-        "nothing is left running",
-    ):
-        assert part in done.out
-    assert "LOST" in done.out
-    assert "equal" in done.out
-    assert "ERROR" not in done.err

@@ -575,7 +575,7 @@ def test_several_databases_make_a_backup_each(
 
 
 def test_odd_database_names_go_the_whole_way(command: Command, server: Server) -> None:
-    for name in ("two words", "back`tick", "quo'te\"s", "Größe 表", "100%_x", "-- x", "a.b", "-x"):
+    for name in ("two `words`", "quo'te\"s", "Größe 表", "100%_x", "-- a.b"):
         server.run(f"CREATE DATABASE {quote(name)} CHARACTER SET utf8mb4")
         try:
             run_all(server, name, ("CREATE TABLE `t``x` (id INT)", "INSERT INTO `t``x` VALUES (1)"))

@@ -85,7 +85,8 @@ def test_a_signed_manifest_without_its_mac_is_refused() -> None:
 
 
 def test_a_mac_that_is_no_text_is_refused() -> None:
-    for mac in (1, True, [], {}, "", "é", "00" * 32):
+    macs: tuple[object, ...] = (1, True, [], {}, "", "é", "00" * 32)
+    for mac in macs:
         with pytest.raises(IntegrityError):
             read(changed(SIGNED, mac=mac), KEY)
         with pytest.raises(IntegrityError):

@@ -33,11 +33,16 @@ def test_a_meter_counts_and_digests_what_passes(chunks: list[bytes]) -> None:
 
 
 def test_nothing_runs_until_it_is_read() -> None:
+    read = []
+
     def source() -> Iterator[bytes]:
-        pytest.fail("was read")
+        read.append(True)
         yield b""
 
-    flow(source(), Meter(), in_parallel(bytes, 1))
+    stream = flow(source(), Meter(), in_parallel(bytes, 1))
+    assert read == []
+    list(stream)
+    assert read == [True]
 
 
 def test_stages_run_in_the_order_given() -> None:

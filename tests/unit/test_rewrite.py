@@ -134,7 +134,7 @@ def test_any_new_name_is_quoted(new: str) -> None:
     assert renamed("shop.t", rename) == "`" + new.replace("`", "``") + "`.t"
 
 
-@given(old=st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=12))
+@given(old=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12))
 @example(old="a`b")
 @example(old="'")
 @example(old="select")

@@ -17,7 +17,7 @@ from ulasis_backup.model import ObjectKind, Position
 from ulasis_backup.streams.keys import new_data_key
 
 NAMES = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=30
+    st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30
 ).filter(lambda name: name[-1] != " ")
 SIZES = st.lists(st.integers(1, 400), min_size=1, max_size=6)
 
