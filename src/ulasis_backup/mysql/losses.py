@@ -1,13 +1,16 @@
 """What mysqldump's text cannot hold, found beforehand so that it can be named.
 
-FLOAT is printed with six significant digits. A member ``''`` of an ENUM or SET cannot be told
-from "no value". A sequence's number of cycles has no statement that sets it.
+Each table with a column of a doubtful type is read once. FLOAT is printed with six significant
+digits. Text in some character sets is not the same after it went through utf8mb4. A member ``''``
+of an ENUM or SET cannot be told from "no value". A sequence's number of cycles has no statement
+that sets it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ulasis_backup.errors import DumpFailed
 from ulasis_backup.model import ObjectKind, TextLoss
@@ -16,6 +19,16 @@ from ulasis_backup.mysql.server import QueryFailed, Server, quote
 
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 FLOAT = "digits of FLOAT beyond the sixth"
+CONVERTED = "text in a character set that does not survive utf8mb4 and back"
+SAFE_CHARACTER_SETS = frozenset(
+    {
+        "utf8mb4", "utf8mb3", "utf8", "ucs2", "utf16", "utf16le", "utf32", "latin1", "latin2",
+        "latin5", "latin7", "cp850", "cp852", "cp866", "koi8r", "koi8u", "macce", "macroman",
+        "keybcs2", "binary",
+    }
+)  # fmt: skip
+"""Every byte of these comes back; found by trying all values of one and two bytes on 10.11."""
+
 EMPTY_MEMBER = "ENUM or SET values with the member ''"
 LABELS = "ENUM or SET labels that SHOW CREATE TABLE prints as '?'"
 OPTIONS = "options of table or column that the server does not know"
@@ -30,6 +43,7 @@ def find_losses(server: Server, database: str, found: Catalogue) -> tuple[TextLo
     print alike.
     """
     losses = [*_floats(server, database), *_empty_members(server, database)]
+    losses += _converted_text(server, database)
     losses += _cycled_sequences(server, database, found)
     losses += _unknown_options(server, database, found)
     losses += _foreign_comments(server, database)
@@ -37,37 +51,70 @@ def find_losses(server: Server, database: str, found: Catalogue) -> tuple[TextLo
 
 
 def _floats(server: Server, database: str) -> Iterator[TextLoss]:
-    columns = server.query(
-        "SELECT c.TABLE_NAME, c.COLUMN_NAME, EXISTS (SELECT 1 FROM information_schema.STATISTICS s "
+    for column in _columns(server, database, "c.DATA_TYPE = 'float'"):
+        name = quote(column.name)
+        differs = f"CAST({name} AS DOUBLE) <> CAST(CAST(CONCAT({name}) AS FLOAT) AS DOUBLE)"
+        yield from _loss(server, database, column, what=FLOAT, differs=differs)
+
+
+def _converted_text(server: Server, database: str) -> Iterator[TextLoss]:
+    safe = ", ".join(f"'{name}'" for name in sorted(SAFE_CHARACTER_SETS))
+    wanted = f"c.CHARACTER_SET_NAME NOT IN ({safe}) AND c.DATA_TYPE NOT IN ('enum', 'set')"
+    for column in _columns(server, database, wanted):
+        name = quote(column.name)
+        back = f"CONVERT(CONVERT({name} USING utf8mb4) USING {column.character_set})"
+        differs = f"CAST({back} AS BINARY) <> CAST({name} AS BINARY)"
+        yield from _loss(server, database, column, what=CONVERTED, differs=differs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    table: str
+    name: str
+    character_set: str
+    in_unique_key: bool
+
+
+def _columns(server: Server, database: str, wanted: str) -> list[_Column]:
+    """Return the stored columns of base tables that the condition *wanted* picks."""
+    rows = server.query(
+        "SELECT c.TABLE_NAME, c.COLUMN_NAME, COALESCE(c.CHARACTER_SET_NAME, ''), "
+        "EXISTS (SELECT 1 FROM information_schema.STATISTICS s "
         "WHERE s.TABLE_SCHEMA = c.TABLE_SCHEMA AND s.TABLE_NAME = c.TABLE_NAME "
         "AND s.COLUMN_NAME = c.COLUMN_NAME AND s.NON_UNIQUE = 0) "
         "FROM information_schema.COLUMNS c JOIN information_schema.TABLES t "
         "ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME "
-        "WHERE c.TABLE_SCHEMA = %s AND c.DATA_TYPE = 'float' AND t.TABLE_TYPE <> 'VIEW' "
+        f"WHERE c.TABLE_SCHEMA = %s AND {wanted} AND t.TABLE_TYPE <> 'VIEW' "
         "AND COALESCE(c.GENERATION_EXPRESSION, '') = ''",
         (database,),
     )
-    for table, column, in_key in columns:
-        lossy = _count_floats(server, database, table, column)
-        if lossy and in_key:
-            message = f"FLOAT values in a unique key of {database}.{table} print alike"
-            hint = f"an sql dump of it could not be loaded; make {column} DOUBLE or DECIMAL"
-            raise DumpFailed(message, hint=hint)
-        if lossy != 0:
-            yield TextLoss(table=table, column=column, what=FLOAT, values=lossy)
+    return [
+        _Column(table=table, name=name, character_set=charset, in_unique_key=bool(unique))
+        for table, name, charset, unique in rows
+    ]
 
 
-def _count_floats(server: Server, database: str, table: str, column: str) -> int | None:
-    """Return how many values differ from what their printed form reads back as."""
-    name = quote(column)
-    sql = (
-        f"SELECT COUNT(*) FROM {quote(database)}.{quote(table)} WHERE CAST({name} AS DOUBLE) <> "
-        f"CAST(CAST(CONCAT({name}) AS FLOAT) AS DOUBLE)"
-    )
+def _loss(
+    server: Server, database: str, column: _Column, *, what: str, differs: str
+) -> Iterator[TextLoss]:
+    """Count the values of *column* for which *differs* holds; none is no loss."""
+    sql = f"SELECT COUNT(*) FROM {quote(database)}.{quote(column.table)} WHERE {differs}"
     try:
-        return int(server.value(sql))
+        values = int(server.value(sql))
     except QueryFailed:
-        return None
+        values = -1
+    if values > 0 and column.in_unique_key:
+        where = f"{database}.{column.table}.{column.name}"
+        message = f"values in a unique key may print alike: {where}: {what}"
+        hint = "an sql dump of it may not load; use DOUBLE or DECIMAL, or utf8mb4, for the column"
+        raise DumpFailed(message, hint=hint)
+    if values:
+        yield TextLoss(
+            table=column.table,
+            column=column.name,
+            what=what,
+            values=None if values < 0 else values,
+        )
 
 
 def _empty_members(server: Server, database: str) -> Iterator[TextLoss]:

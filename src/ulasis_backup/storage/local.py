@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from ulasis_backup.storage.base import Blob
 READ_BYTES = 1 << 20
 SYNC_BYTES = 32 << 20
 TEMPORARY = ".ulasis-tmp-"
+REPLACING = ".ulasis-new-"
+ABANDONED_SECONDS = 3600
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
@@ -87,7 +90,7 @@ class LocalStorage:
         found: list[Blob] = []
         with _said(path), contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.startswith(TEMPORARY):
+                if entry.name.startswith((TEMPORARY, REPLACING)):
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat()
@@ -186,14 +189,24 @@ def _unnamed(folder: Path) -> Iterator[tuple[int, Path | None]]:
 
 @contextlib.contextmanager
 def _temporary(folder: Path) -> Iterator[tuple[int, Path | None]]:
-    temporary = folder / f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}"
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    descriptor, temporary = _locked_temporary(folder)
     try:
-        # Held for as long as we write: the sweep leaves locked files alone.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor, temporary
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked_temporary(folder: Path) -> tuple[int, Path]:
+    """Make a temporary file and lock it for as long as it is open: the sweep leaves those alone."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    while True:
+        temporary = folder / f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}"
+        descriptor = os.open(temporary, flags, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A sweep may have come between the two.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, temporary
         os.close(descriptor)
 
 
@@ -219,7 +232,7 @@ def _write_all(descriptor: int, chunks: Iterable[bytes]) -> None:
 def _publish(descriptor: int, temporary: Path | None, path: Path, *, replace: bool) -> None:
     """Give the written file its name, in one step."""
     source = temporary or Path(f"/proc/self/fd/{descriptor}")
-    target = path if not replace else path.parent / f"{TEMPORARY}{os.urandom(6).hex()}"
+    target = path if not replace else path.parent / f"{REPLACING}{os.urandom(6).hex()}"
     try:
         # The folder descriptor makes Python call linkat(2), which alone can follow the link
         # in /proc that stands for a file without a name; it means nothing to absolute paths.
@@ -240,6 +253,11 @@ def _sweep(folder: Path) -> None:
                 leftover.unlink()
             finally:
                 os.close(descriptor)
+    for leftover in folder.glob(f"{REPLACING}*"):
+        # Such a name lives for one system call; nothing tells who made it.
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_ctime > ABANDONED_SECONDS:
+                leftover.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
