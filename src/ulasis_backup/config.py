@@ -171,7 +171,8 @@ class Config:
             socket=settings.db_socket,
             user=user,
             password=Secret(password.get_secret_value()),
-            ssl_require=settings.db_ssl_require,
+            # Whoever names a CA wants the server to prove itself.
+            ssl_require=settings.db_ssl_require or bool(settings.db_ssl_ca),
             ssl_ca=settings.db_ssl_ca,
             role=role,
         )

@@ -23,7 +23,6 @@ from enum import StrEnum
 from ulasis_backup.streams.pipeline import Chunks
 
 ROWS_BEGIN = b" DISABLE KEYS */;"
-ROWS_END = b" ENABLE KEYS */;\n"
 FOOT = (
     b"-- The deferred gtid setting for slave",
     b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;",
@@ -98,6 +97,7 @@ class Splitter:
         self._seen = 0
         self._in_block = False
         self._tail = b""
+        self._rows_end = b""
 
     def feed(self, chunk: bytes) -> list[Piece]:
         """Return the pieces that *chunk* completes."""
@@ -130,14 +130,15 @@ class Splitter:
     def _rows(self, chunk: bytes) -> tuple[Piece, bytes]:
         """Return the rows in *chunk* and what follows them."""
         statements = 0
+        size = len(self._rows_end)
         for end in self._statement_ends(chunk):
-            before = chunk[max(0, end - len(ROWS_END)) : end]
-            if (self._tail + before).endswith(ROWS_END):
+            before = chunk[max(0, end - size) : end]
+            if (self._tail + before).endswith(self._rows_end):
                 piece = Piece(Part.ROWS, self._name, chunk[:end], statements=statements)
                 self._begin(Part.AFTER_ROWS, self._name)
                 return piece, chunk[end:]
             statements += 1
-        self._tail = (self._tail + chunk[-len(ROWS_END) :])[-len(ROWS_END) :]
+        self._tail = (self._tail + chunk[-size:])[-size:]
         return Piece(Part.ROWS, self._name, chunk, last=False, statements=statements), b""
 
     def _statement_ends(self, chunk: bytes) -> Iterator[int]:
@@ -182,6 +183,9 @@ class Splitter:
 
     def _begin(self, part: Part, name: str) -> None:
         self._part, self._name, self._seen, self._tail = part, name, 0, b""
+        quoted = name.encode("utf-8", "surrogateescape").replace(b"`", b"``")
+        # With the name: a name may itself hold what ends the rows of others.
+        self._rows_end = b"/*!40000 ALTER TABLE `" + quoted + b"` ENABLE KEYS */;\n"
 
     def _cut(self, end: int) -> Piece:
         """Return the current section, which ends at *end* of the text held."""

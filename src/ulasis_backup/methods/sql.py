@@ -60,6 +60,7 @@ ERRORS: tuple[tuple[str, type[ServerError], str], ...] = (
     ("2013", ServerUnreachable, "the server went away in the middle; see its error log"),
 )
 CRASHED = ("crashed", "1194", "1195", "(145)", "(144)", "1034", "1035")
+_HARMLESS = re.compile(r"(?i)\s*SET\s+(?:NAMES\s+\w+|autocommit\s*=\s*\w+)\s*;?\s*")
 DAMAGED = frozenset({126, 127, 130, 134, 135, 144, 145, 1033, 1034, 1035, 1194, 1195})
 DAMAGED_HINT = "a table is damaged: CHECK TABLE names it, REPAIR TABLE mends MyISAM and Aria"
 MISSING_TABLE = ("1146", "doesn't exist")
@@ -143,6 +144,19 @@ def refuse_cutting_variables(server: Server) -> None:
             message = f"the server's global {name} is {rows[0][1]}: {effect}"
             hint = f"run as an administrator: SET GLOBAL {name} = DEFAULT;"
             raise ServerUnsuitable(message, hint=hint)
+    _refuse_init_connect(server)
+
+
+def _refuse_init_connect(server: Server) -> None:
+    """Raise ServerUnsuitable where the server prepares the dump program's session its own way."""
+    statement = str(server.value("SELECT @@GLOBAL.init_connect") or "")
+    if not statement or _HARMLESS.fullmatch(statement):
+        return
+    if not privileges.has_global(server, "SUPER", "CONNECTION ADMIN", "CONNECTION_ADMIN"):
+        message = f"the server's init_connect runs in the dump program's session: {statement[:80]}"
+        right = "CONNECTION ADMIN" if server.is_mariadb else "CONNECTION_ADMIN"
+        hint = f"it could cut the dump; empty it, or GRANT {right} ON *.* TO "
+        raise ServerUnsuitable(message, hint=f"{hint}{privileges.account(server)};")
 
 
 def _refuse_endless_events(server: Server, database: str) -> None:

@@ -37,6 +37,7 @@ class Grant:
     rights: frozenset[str]
     database: str
     table: str
+    grantee: str = ""
     revoked: bool = False
 
 
@@ -75,6 +76,7 @@ def parse_grants(lines: Iterable[str]) -> tuple[Grant, ...]:
                     rights=frozenset(part.strip().upper() for part in rights.split(",")),
                     database=database,
                     table=table,
+                    grantee=_grantee(line[match.end() :]),
                     revoked=match["verb"] == "REVOKE",
                 )
             )
@@ -83,9 +85,7 @@ def parse_grants(lines: Iterable[str]) -> tuple[Grant, ...]:
 
 def has(grants: Iterable[Grant], right: str, database: str) -> bool:
     """Tell whether *grants* give *right* on every object of *database*."""
-    covering = [
-        grant for grant in grants if grant.table == "*" and _covers(grant.database, database, right)
-    ]
+    covering = _in_force([grant for grant in grants if grant.table == "*"], database, right)
     given = any(
         right in grant.rights or _all_of(grant, right) for grant in covering if not grant.revoked
     )
@@ -212,6 +212,38 @@ def _all_of(grant: Grant, right: str) -> bool:
     """Tell whether ALL PRIVILEGES on the grant's scope holds *right*."""
     everything = {"ALL PRIVILEGES", "ALL"} & grant.rights
     return bool(everything) and (grant.database == "*" or right not in GLOBAL_ONLY)
+
+
+def _in_force(grants: list[Grant], database: str, right: str) -> list[Grant]:
+    """Return the grants that the server looks at for *right* on *database*.
+
+    Those on ``*.*``, and of each account and role the one entry whose pattern fits best: of
+    several patterns that fit the server uses only the most specific one.
+    """
+    found = [grant for grant in grants if grant.database == "*"]
+    fitting = [
+        grant
+        for grant in grants
+        if grant.database != "*" and _covers(grant.database, database, right)
+    ]
+    for grantee in {grant.grantee for grant in fitting}:
+        own = [grant for grant in fitting if grant.grantee == grantee]
+        best = max(_specificity(grant.database) for grant in own)
+        found += [grant for grant in own if _specificity(grant.database) == best]
+    return found
+
+
+def _specificity(pattern: str) -> tuple[bool, int]:
+    """Return what patterns are ordered by: no wild card at all, then how late the first one is."""
+    literal = re.match(r"(?:\\.|[^%_\\])*", pattern)
+    end = literal.end() if literal else 0
+    return end == len(pattern), end
+
+
+def _grantee(rest: str) -> str:
+    """Return who a GRANT line is for; *rest* follows its TO."""
+    match = re.match(r"(?:`(?:[^`]|``)*`|'(?:[^']|'')*'|[^ ])+", rest)
+    return match[0] if match else rest
 
 
 def _scope(scope: str) -> tuple[str, str]:

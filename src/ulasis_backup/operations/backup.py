@@ -203,9 +203,11 @@ def _commit(context: Context, run: _Run, header: Header, details: Details) -> Ma
     key = context.repository.key
     keys = (wrap(run.data_key, key),) if run.data_key and key else ()
     written = manifests.serialise(header, details, keys=keys, data_key=run.data_key)
+    # What we cannot read ourselves must not come to exist.
+    manifest = manifests.parse(written, name=run.name.manifest, key=key)
     copy = repository.key_copy(keys, run.data_key) if run.data_key else None
     repository.commit(context.repository, run.name, written, copy)
-    return manifests.parse(written, name=run.name.manifest, key=key)
+    return manifest
 
 
 def _remove(context: Context, run: _Run) -> None:

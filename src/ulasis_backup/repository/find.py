@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ulasis_backup.errors import AmbiguousName, AuthenticationFailed, BackupNotFound
+from ulasis_backup.errors import AmbiguousName, BackupNotFound
 from ulasis_backup.model import Kind
 from ulasis_backup.repository import names
 from ulasis_backup.repository.names import PayloadName
@@ -41,10 +41,8 @@ def find(
 def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]) -> PayloadName:
     ours = in_series(entries, server_name, databases)
     usual = [entry for entry in ours if entry.manifest.header.kind is not Kind.SAFETY]
-    # What the key does not vouch for comes last: anybody could have put it there.
-    trusted = [entry for entry in usual if not isinstance(entry.problem, AuthenticationFailed)]
     if usual:
-        return (trusted or usual)[-1].name
+        return usual[-1].name
     name = ", ".join(databases)
     if len(databases) != 1 or name == "*":
         hint = "choose one: `ulasis-backup --database NAME …`"

@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import os
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -35,7 +36,9 @@ from ulasis_backup.model import (
 )
 from ulasis_backup.repository import canonical
 from ulasis_backup.repository.canonical import Json
-from ulasis_backup.streams.encryption import CHANGED_HINT
+from ulasis_backup.repository.names import is_backup_id
+from ulasis_backup.streams.compression import Compression
+from ulasis_backup.streams.encryption import CHANGED_HINT, Cipher
 from ulasis_backup.streams.keys import DataKey, WrappedKey, unwrap
 
 FORMAT = 1
@@ -241,9 +244,34 @@ def _load_header(body: Json, name: str) -> Header:
     if unknown or ("details" in body) == ("details_encrypted" in body):
         raise _malformed(name)
     try:
-        return _HEADER.validate_json(canonical.to_bytes(fields), strict=True)
+        header = _HEADER.validate_json(canonical.to_bytes(fields), strict=True)
     except ValidationError:
         raise _malformed(name) from None
+    if not _makes_sense(header):
+        raise _malformed(name)
+    return header
+
+
+def _makes_sense(header: Header) -> bool:
+    """Tell whether the values are such as we write; nothing else may reach those who use them."""
+    stages = header.stages
+    return (
+        is_backup_id(header.id)
+        and all(_is_moment(text) for text in (header.started_at, header.finished_at))
+        and header.method == "sql"
+        and bool(header.databases)
+        and header.sequence > 0
+        and header.stored.bytes >= 0
+        and stages.compression in set(Compression)
+        and (stages.cipher is None or stages.cipher in set(Cipher))
+    )
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _load_details(value: Json | None, name: str) -> Details:

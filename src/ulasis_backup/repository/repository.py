@@ -294,7 +294,7 @@ def in_series(
     entries: Iterable[Entry], server_name: str, databases: tuple[str, ...]
 ) -> list[Entry]:
     """Return the entries of one series, by sequence number, so not by anybody's clock."""
-    ours = [entry for entry in entries if belongs_to(entry, server_name, databases)]
+    ours = [entry for entry in trusted(entries) if belongs_to(entry, server_name, databases)]
     if not ours:
         return []
     series = max(ours, key=age).manifest.header.series
@@ -302,8 +302,17 @@ def in_series(
     return sorted(mine, key=lambda entry: entry.manifest.header.sequence)
 
 
-def _doubts(entries: Sequence[Entry]) -> tuple[str, ...]:
+def trusted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the *entries* but those that a configured key does not vouch for.
+
+    Anybody who can write to the storage could have put them there.
+    """
+    return tuple(entry for entry in entries if not isinstance(entry.problem, AuthenticationFailed))
+
+
+def _doubts(listed: Sequence[Entry]) -> tuple[str, ...]:
     """Return what the sequence numbers and digests say against the order of the backups."""
+    entries = trusted(listed)
     found: list[str] = []
     for series in dict.fromkeys(entry.manifest.header.series for entry in entries):
         members = sorted(
