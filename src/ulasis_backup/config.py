@@ -23,6 +23,16 @@ from ulasis_backup.errors import SettingsError
 from ulasis_backup.model import Login, Secret
 
 SECRETS = ("backup_encryption_key", "db_password", "db_restore_password", "slack_webhook_url")
+FLAGS = {
+    "backup_dir": "--backup-dir",
+    "db_name": "--database",
+    "db_host": "--host",
+    "db_port": "--port",
+    "db_socket": "--socket",
+    "db_user": "--user",
+}
+"""The settings that have an option on the command line."""
+
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 KEY_HINT = "run `ulasis-backup keys generate`, keep the key apart from the backups, set it"
 
@@ -121,13 +131,15 @@ class Settings(BaseModel):
 class Config:
     """The settings as the program uses them: validated, secrets wrapped, logins put together.
 
-    ``sources`` are the files they were read from; ``key`` is the user's key as it was typed.
+    ``sources`` are the files they were read from; ``key`` is the user's key as it was typed;
+    ``flags`` are the words on the command line that chose server and repository.
     """
 
     settings: Settings
     key: Secret | None
     encrypt: bool
     sources: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -178,11 +190,14 @@ class Config:
         )
 
 
-def make_config(settings: Settings, *, sources: tuple[str, ...] = ()) -> Config:
+def make_config(
+    settings: Settings, *, sources: tuple[str, ...] = (), flags: tuple[str, ...] = ()
+) -> Config:
     """Return *settings* as the program uses them; raises SettingsError."""
     typed = settings.backup_encryption_key
     key = Secret(typed.get_secret_value()) if typed else None
-    return Config(settings=settings, key=key, encrypt=_encrypts(settings, key), sources=sources)
+    encrypt = _encrypts(settings, key)
+    return Config(settings=settings, key=key, encrypt=encrypt, sources=sources, flags=flags)
 
 
 def _encrypts(settings: Settings, key: Secret | None) -> bool:
@@ -218,7 +233,18 @@ def read_config(
         sources.append(str(dotenv))
     values |= _ours(os.environ if environment is None else environment)
     values |= {name: value for name, value in flags.items() if value is not None}
-    return make_config(_validate(_read_secret_files(values)), sources=tuple(sources))
+    settings = _validate(_read_secret_files(values))
+    return make_config(settings, sources=tuple(sources), flags=_words(flags, config_file))
+
+
+def _words(flags: Mapping[str, str | None], config_file: Path | None) -> tuple[str, ...]:
+    """Return the global options that were given, as words of a command line."""
+    words = ["--config", str(config_file)] if config_file else []
+    for name, option in FLAGS.items():
+        value = flags.get(name)
+        if value is not None:
+            words += [option, value]
+    return tuple(words)
 
 
 def exposed_sources(config: Config) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def verify(
 
 def verify_all(context: typer.Context) -> None:
     """Verify every backup; exit with the first failure's code, or 60 if one was not checkable."""
-    from ulasis_backup.cli.render import table  # noqa: PLC0415
+    from ulasis_backup.cli.render import add, table  # noqa: PLC0415
     from ulasis_backup.model import Verdict  # noqa: PLC0415
     from ulasis_backup.operations import verify as operation  # noqa: PLC0415
     from ulasis_backup.repository.repository import listing  # noqa: PLC0415
@@ -97,11 +97,14 @@ def verify_all(context: typer.Context) -> None:
     session: Session = context.obj
     with session.context() as world:
         found = list(operation.verify_all(world))
+        if not found:
+            message = f"there is nothing to verify in {world.repository.storage.place}"
+            raise CouldNotCheck(message, hint="is BACKUP_DIR right? `ulasis-backup list`")
         doubts = listing(world.repository).doubts
     rows = table("Backup", "Verdict", "Says")
     for entry in found:
         said = entry.problem.message if entry.problem else "; ".join(entry.notes)
-        rows.add_row(entry.name, str(entry.verdict), said)
+        add(rows, entry.name, str(entry.verdict), said)
     bad = [entry for entry in found if entry.problem]
     failed = [entry for entry in bad if entry.verdict is Verdict.FAILED]
     unknown = len(bad) - len(failed)

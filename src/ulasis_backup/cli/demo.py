@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ulasis_backup.cli.render import rate, size, table
+from ulasis_backup.cli.render import add, rate, size, table
 from ulasis_backup.cli.session import Session
 from ulasis_backup.errors import NotEqual
 from ulasis_backup.methods.contents import Contents
@@ -74,14 +74,19 @@ def run_demo(session: Session) -> dict[str, Any]:
         rest = [f"{entry.kind} {entry.name}" for entry in contents.objects]
         step.say(f"   {len(rest)} other objects are equal too: {', '.join(rest)}")
     if not whole.equal:
-        raise NotEqual(f"not equal after the restore: {'; '.join(whole.differences)}")
+        raise NotEqual(
+            f"not equal after the restore: {'; '.join(str(found) for found in whole.differences)}"
+        )
     return {
         "backup": str(made.name),
         "verdict": str(verified.verdict),
         "rows": sum(entry.rows or 0 for entry in contents.tables),
         "tables": len(contents.tables),
-        "disaster": {"differences": list(broken.differences)},
-        "restored": {"differences": list(whole.differences), "equal": whole.equal},
+        "disaster": {"differences": [str(found) for found in broken.differences]},
+        "restored": {
+            "differences": [str(found) for found in whole.differences],
+            "equal": whole.equal,
+        },
         "text_losses": [describe(loss) for loss in losses],
         "database": DATABASE,
     }
@@ -108,15 +113,15 @@ def _comparison(contents: Contents, found: Comparison, lossy: set[str]) -> Table
     for entry in contents.tables:
         got = now.pop(entry.name, None)
         if got is None:
-            rows.add_row(f"   {entry.name}", f"{entry.rows:,}", "missing", "LOST")
+            add(rows, f"   {entry.name}", f"{entry.rows:,}", "missing", "LOST")
             continue
         equal = (entry.rows_digest, entry.definition) == (got.rows_digest, got.definition)
         verdict = "equal" if equal else "DIFFERENT"
         verdict += " *" if equal and entry.name in lossy else ""
-        rows.add_row(f"   {entry.name}", f"{entry.rows:,}", f"{got.rows:,}", verdict)
+        add(rows, f"   {entry.name}", f"{entry.rows:,}", f"{got.rows:,}", verdict)
     for name, got in now.items():
-        rows.add_row(f"   {name}", "-", f"{got.rows:,}", "NOT IN THE BACKUP")
+        add(rows, f"   {name}", "-", f"{got.rows:,}", "NOT IN THE BACKUP")
     for difference in found.differences:
-        if not difference.startswith("table "):
-            rows.add_row(f"   {difference}", "", "", "DIFFERENT")
+        if difference.kind != "table":
+            add(rows, f"   {difference}", "", "", "DIFFERENT")
     return rows

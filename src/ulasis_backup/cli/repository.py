@@ -29,7 +29,7 @@ def list_backups(
     ] = False,
 ) -> None:
     """List the backups in the repository, oldest first, and whatever else lies there."""
-    from ulasis_backup.cli.render import age, size, table  # noqa: PLC0415
+    from ulasis_backup.cli.render import add, age, size, table  # noqa: PLC0415
     from ulasis_backup.repository.repository import belongs_to, listing  # noqa: PLC0415
 
     session: Session = context.obj
@@ -47,8 +47,7 @@ def list_backups(
     )
     for entry in entries:
         header, details = entry.manifest.header, entry.manifest.details
-        rows.add_row(
-            str(entry.name), age(header.started_at), size(header.stored.bytes),
+        add(rows, str(entry.name), age(header.started_at), size(header.stored.bytes),
             ", ".join(header.databases), details.server_name if details else "(encrypted)",
             str(header.kind), _state(entry),
         )  # fmt: skip
@@ -135,7 +134,7 @@ def _others(oddities: tuple[Oddity, ...]) -> list[str]:
 
 
 def _manifest_text(manifest: Manifest) -> list[Any]:
-    from ulasis_backup.cli.render import age, number, size, table  # noqa: PLC0415
+    from ulasis_backup.cli.render import add, age, number, size, table  # noqa: PLC0415
 
     header, details = manifest.header, manifest.details
     kept = header.stages.cipher or "not encrypted"
@@ -160,7 +159,7 @@ def _manifest_text(manifest: Manifest) -> list[Any]:
         lines.append(f"  position    {position.file}:{position.offset} {position.gtid}".rstrip())
     rows = table("Table", "Rows", "Bytes", right=("Rows", "Bytes"))
     for entry in details.tables:
-        rows.add_row(entry.name, number(entry.rows), number(entry.bytes))
+        add(rows, entry.name, number(entry.rows), number(entry.bytes))
     lines += ["", rows]
     lines += [f"{entry.kind} {entry.name}" for entry in details.objects]
     for left in details.left_out:

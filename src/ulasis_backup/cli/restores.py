@@ -108,6 +108,7 @@ def _lines(done: Restored, *, dry_run: bool) -> list[str]:
         if done.lossy:
             lines.append("  the backup itself is not exact: its text has lost what is noted below")
         lines += [f"  note: {text}" for text in done.comparison.moved]
+        lines += [f"  as announced: {found}" for found in done.comparison.announced]
     elif done.unchecked is None:
         lines.append("  not compared, as asked")
     if done.plan.removed:
@@ -133,6 +134,7 @@ def _restored(done: Restored, *, dry_run: bool) -> dict[str, Any]:
         "compared": done.comparison is not None,
         "equal": done.comparison.equal if done.comparison else None,
         "moved": list(done.comparison.moved) if done.comparison else [],
+        "announced": [str(found) for found in done.comparison.announced] if done.comparison else [],
         "lossy": done.lossy,
         "could_not_check": done.unchecked.message if done.unchecked else None,
         "seconds": round(done.seconds, 3),

@@ -68,10 +68,12 @@ class Session:
 
             typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
             return
+        from ulasis_backup.cli.render import visible  # noqa: PLC0415
+
         console = self.output()
         for part in text:
             if isinstance(part, str):
-                console.print(part, markup=False, highlight=False, soft_wrap=True)
+                console.print(visible(part), markup=False, highlight=False, soft_wrap=True)
             else:
                 console.print(part)
 
@@ -89,7 +91,7 @@ class Session:
         else:
             typer.echo(_line("ERROR", message, ""), err=True)
             if hint:
-                typer.echo(f"HINT: {hint}", err=True)
+                typer.echo(_hint(hint), err=True)
         if self.json:
             self.show({"error": {"message": message, "hint": hint, "exit_code": code}})
 
@@ -124,6 +126,15 @@ def session_of(arguments: Sequence[str]) -> Session:
     return _LAST[0] if _LAST else Session(json="--json" in arguments)
 
 
+def _hint(hint: str) -> str:
+    from ulasis_backup.cli.render import visible  # noqa: PLC0415
+
+    return f"HINT: {visible(hint)}"
+
+
 def _line(level: str, message: str, hint: str) -> str:
+    from ulasis_backup.cli.render import visible  # noqa: PLC0415
+
     time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    message, hint = visible(message), visible(hint)
     return f"{time} {level:<8} {message}" + (f"  HINT: {hint}" if hint else "")

@@ -58,7 +58,7 @@ def init(context: typer.Context) -> None:
 
 def check(context: typer.Context) -> None:
     """Check login, TLS, privileges, server, programs, storage and key; print what is missing."""
-    from ulasis_backup.cli.render import table  # noqa: PLC0415
+    from ulasis_backup.cli.render import add, table  # noqa: PLC0415
     from ulasis_backup.operations import check as operation  # noqa: PLC0415
 
     session: Session = context.obj
@@ -67,9 +67,9 @@ def check(context: typer.Context) -> None:
     rows = table("", "Check", "Found")
     marks = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "-"}
     for finding in found:
-        rows.add_row(marks[finding.state], finding.name, finding.message)
+        add(rows, marks[finding.state], finding.name, finding.message)
         if finding.hint:
-            rows.add_row("", "", f"HINT: {finding.hint}")
+            add(rows, "", "", f"HINT: {finding.hint}")
     failed = [finding for finding in found if finding.state == operation.State.FAILED]
     summary = f"failed: {len(failed)}" if failed else "everything needed for backups is there"
     document = {"checks": [_finding(finding) for finding in found], "failed": len(failed)}

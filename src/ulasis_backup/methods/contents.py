@@ -66,15 +66,15 @@ class _Rows:
         if len(self.start) < STATEMENT_START:
             self.start += data[:STATEMENT_START]
 
-    def count(self, *, with_history: bool) -> int | None:
+    def count(self, name: str, *, with_history: bool) -> int | None:
         """Return how many rows there are, or None if each has not a line of its own."""
         statements = self.statements
         if statements and not with_history and not _OWN_LINE.match(self.start):
             return None
-        # What is no row: the line with ENABLE KEYS, and the first line of each statement (with
-        # history the first row stands in it).
+        # What is no row: the line with ENABLE KEYS, the first line of each statement (with
+        # history the first row stands in it), and further lines of the table's name in them.
         heads = 0 if with_history else statements
-        return self.lines - 1 - heads
+        return self.lines - 1 - heads - (statements + 1) * name.count("\n")
 
 
 class ContentsReader:
@@ -173,9 +173,9 @@ class ContentsReader:
         )
 
     def _count(self, rows: _Rows, name: str) -> int | None:
-        if name in self._uncountable or "\n" in name:
+        if name in self._uncountable or ";\n" in name:
             return None
-        return rows.count(with_history=name == self._with_history)
+        return rows.count(name, with_history=name == self._with_history)
 
     def _add_sequence(self, piece: Piece) -> None:
         match = _SETVAL.search(piece.data)

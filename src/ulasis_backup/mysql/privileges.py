@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ulasis_backup.errors import PrivilegeMissing
 from ulasis_backup.mysql.server import Server, quote
@@ -37,7 +37,7 @@ class Grant:
     rights: frozenset[str]
     database: str
     table: str
-    grantee: str = ""
+    grantee: str = field(default="", compare=False)
     revoked: bool = False
 
 

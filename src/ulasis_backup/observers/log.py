@@ -83,4 +83,6 @@ def _value(value: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " / ".join(line.strip() for line in str(text).splitlines() if line.strip())
+    joined = " / ".join(line.strip() for line in str(text).splitlines() if line.strip())
+    # Names come from other people's data: nothing in them may steer a terminal.
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in joined)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -15,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from ulasis_backup.events import BytesMoved, Event, Notice, Observe, PhaseBegan, PhaseEnded
 
@@ -32,15 +34,15 @@ class _Bars:
         if isinstance(event, PhaseBegan):
             self._end()
             title = f"{event.name} {event.subject}".strip()
-            self._task = self._progress.add_task(title, total=event.total or None)
+            self._task = self._progress.add_task(escape(title), total=event.total or None)
         elif isinstance(event, BytesMoved) and self._task is not None:
             self._progress.update(self._task, completed=event.done)
         elif isinstance(event, PhaseEnded):
             self._end()
         elif isinstance(event, Notice):
-            self._console.print(f"warning: {event.message}", style="yellow", highlight=False)
+            self._console.print(Text(f"warning: {event.message}", style="yellow"))
             if event.hint:
-                self._console.print(f"   HINT: {event.hint}", highlight=False)
+                self._console.print(Text(f"   HINT: {event.hint}"))
 
     def _end(self) -> None:
         if self._task is not None:

@@ -94,6 +94,9 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
 def _begin(context: Context, request: BackupRequest, started_at: datetime) -> _Run:
     config = context.config
     settings = config.settings
+    if any(not text.isprintable() for text in (request.note, config.server_name)):
+        message = "the note and BACKUP_SERVER_NAME may hold printable characters only"
+        raise SettingsError(message, hint="leave out line ends and bytes that are not UTF-8")
     if config.key is None and settings.backup_encryption_enabled is None:
         _expect_no_key(context)
     prefix = settings.backup_name or request.database

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import CouldNotCheck, UlasisError
 from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.sql import SqlCapture, SqlOptions, plan_dump
-from ulasis_backup.model import TableSummary
+from ulasis_backup.model import LeftOut, TableSummary, TextLoss
+from ulasis_backup.mysql import losses
 from ulasis_backup.mysql.server import connect
 from ulasis_backup.operations.context import Context, sql_options
 from ulasis_backup.streams.keys import DataKey
+
+MISSING, EXTRA = "missing", "not in the backup"
+DEFINITION, ROWS, COUNT = "definition differs", "rows differ", "number of rows differs"
+EXCUSED = {
+    losses.EMPTY_MEMBER: frozenset({("table", ROWS)}),
+    losses.LABELS: frozenset({("table", ROWS), ("table", DEFINITION)}),
+    losses.OPTIONS: frozenset({("table", DEFINITION)}),
+    losses.COMMENT: frozenset({("procedure", DEFINITION), ("function", DEFINITION)}),
+    losses.CYCLES: frozenset({("sequence", DEFINITION)}),
+}
+"""Which differences a loss explains. FLOAT and converted text are lost in the dump already, so
+that a second dump shows no difference at all; and nothing explains a table that is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One part of a database that is not as it should be."""
+
+    kind: str
+    name: str
+    what: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.what}{self.detail}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,27 +46,30 @@ class Comparison:
     """Where a database differs from what it should hold.
 
     ``differences`` are rows, definitions and objects. ``moved`` are AUTO_INCREMENT and sequence
-    positions: they move without a row changing.
+    positions: they move without a row changing. ``announced`` are differences that the backup
+    itself has said there would be.
     """
 
-    differences: tuple[str, ...]
+    differences: tuple[Difference, ...]
     moved: tuple[str, ...]
     actual: Contents
+    announced: tuple[Difference, ...] = ()
 
-    def without(self, announced: frozenset[str]) -> Comparison:
-        """Return this with the differences of *announced* objects moved to ``moved``.
-
-        What the backup has said it loses is no surprise after the restore.
-        """
-        known = tuple(line for line in self.differences if _subject(line) in announced)
-        rest = tuple(line for line in self.differences if line not in known)
-        said = tuple(f"as announced: {line}" for line in known)
-        moved = tuple(line for line in self.moved if _subject(line) not in announced)
-        return replace(self, differences=rest, moved=moved + said)
+    def excusing(self, text_losses: Iterable[TextLoss], left_out: Iterable[LeftOut]) -> Comparison:
+        """Return this with exactly those differences set apart that were announced."""
+        excused = {
+            (kind, loss.table, what)
+            for loss in text_losses
+            for kind, what in EXCUSED.get(loss.what, ())
+        }
+        excused |= {(str(entry.kind), entry.name, EXTRA) for entry in left_out}
+        known = tuple(d for d in self.differences if (d.kind, d.name, d.what) in excused)
+        rest = tuple(d for d in self.differences if d not in known)
+        return replace(self, differences=rest, announced=known)
 
     @property
     def equal(self) -> bool:
-        """Tell whether every row and every definition is equal."""
+        """Tell whether every row and every definition is equal, but for what was announced."""
         return not self.differences
 
 
@@ -68,11 +98,6 @@ def compare(
     )
 
 
-def _subject(line: str) -> str:
-    """Return the object's name in a line such as ``table orders: rows differ``."""
-    return line.removeprefix("AUTO_INCREMENT of ").split(" ", 1)[1].split(": ", 1)[0]
-
-
 def _read(context: Context, database: str, data_key: DataKey | None) -> Contents:
     options: SqlOptions = replace(
         sql_options(context.config), block_ddl=False, lock_tables=False, look_for_losses=False
@@ -87,48 +112,46 @@ def _read(context: Context, database: str, data_key: DataKey | None) -> Contents
         return capture.contents()
 
 
-def _differences(expected: Contents, actual: Contents) -> list[str]:
-    found = [f"table {name}: {what}" for name, what in _table_differences(expected, actual)]
-    wanted = {(entry.kind, entry.name): entry.digest for entry in expected.objects}
-    got = {(entry.kind, entry.name): entry.digest for entry in actual.objects}
+def _differences(expected: Contents, actual: Contents) -> Iterator[Difference]:
+    yield from _table_differences(expected, actual)
+    wanted = {(str(entry.kind), entry.name): entry.digest for entry in expected.objects}
+    got = {(str(entry.kind), entry.name): entry.digest for entry in actual.objects}
     for kind, name in sorted(wanted.keys() | got.keys()):
         if (kind, name) not in got:
-            found.append(f"{kind} {name}: missing")
+            yield Difference(kind=kind, name=name, what=MISSING)
         elif (kind, name) not in wanted:
-            found.append(f"{kind} {name}: not in the backup")
+            yield Difference(kind=kind, name=name, what=EXTRA)
         elif wanted[(kind, name)] != got[(kind, name)]:
-            found.append(f"{kind} {name}: definition differs")
-    return found
+            yield Difference(kind=kind, name=name, what=DEFINITION)
 
 
-def _table_differences(expected: Contents, actual: Contents) -> list[tuple[str, str]]:
+def _table_differences(expected: Contents, actual: Contents) -> Iterator[Difference]:
     wanted = {table.name: table for table in expected.tables}
     got = {table.name: table for table in actual.tables}
-    found: list[tuple[str, str]] = []
     for name in sorted(wanted.keys() | got.keys()):
         if name not in got:
-            found.append((name, "missing"))
+            yield Difference(kind="table", name=name, what=MISSING)
         elif name not in wanted:
-            found.append((name, "not in the backup"))
+            yield Difference(kind="table", name=name, what=EXTRA)
         else:
-            found += [(name, what) for what in _table_difference(wanted[name], got[name])]
-    return found
+            yield from _table_difference(wanted[name], got[name])
 
 
-def _table_difference(wanted: TableSummary, got: TableSummary) -> list[str]:
-    found = [] if wanted.definition == got.definition else ["definition differs"]
-    if wanted.rows_digest != got.rows_digest:
-        counts = (
-            f" ({wanted.rows} in the backup, {got.rows} now)" if wanted.rows != got.rows else ""
-        )
-        found.append(f"rows differ{counts}")
-    return found
+def _table_difference(wanted: TableSummary, got: TableSummary) -> Iterator[Difference]:
+    name = wanted.name
+    if wanted.definition != got.definition:
+        yield Difference(kind="table", name=name, what=DEFINITION)
+    if wanted.rows != got.rows:
+        detail = f" ({wanted.rows} in the backup, {got.rows} now)"
+        yield Difference(kind="table", name=name, what=COUNT, detail=detail)
+    elif wanted.rows_digest != got.rows_digest:
+        yield Difference(kind="table", name=name, what=ROWS)
 
 
 def _moved(expected: Contents, actual: Contents) -> list[str]:
     wanted = {table.name: table.auto_increment for table in expected.tables}
     found = [
-        f"AUTO_INCREMENT of table {table.name}: {wanted[table.name]} in the backup, "
+        f"AUTO_INCREMENT of {table.name}: {wanted[table.name]} in the backup, "
         f"{table.auto_increment} now"
         for table in actual.tables
         if table.name in wanted and wanted[table.name] != table.auto_increment

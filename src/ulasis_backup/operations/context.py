@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ulasis_backup.config import Config
+from ulasis_backup.errors import SettingsError
 from ulasis_backup.events import Observe
 from ulasis_backup.methods.sql import SqlOptions
 from ulasis_backup.mysql.server import Server, databases
@@ -45,4 +46,8 @@ def sql_options(config: Config, *, allow_partial: bool = False) -> SqlOptions:
 
 def chosen_databases(config: Config, server: Server) -> tuple[str, ...]:
     """Return the databases to back up; ``*`` in DB_NAME means all that the login may see."""
-    return databases(server) if config.databases == ("*",) else config.databases
+    chosen = databases(server) if config.databases == ("*",) else config.databases
+    if not chosen:
+        message = f"DB_NAME={config.settings.db_name} names no database that this login may see"
+        raise SettingsError(message, hint="set DB_NAME, or give the login rights on a database")
+    return chosen

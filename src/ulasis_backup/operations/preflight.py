@@ -59,6 +59,12 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
             f"{where}: text in quotes names {source.database}; it stays as it is"
             for where in mentions_in_strings(source)
         ]
+    if source.partial:
+        notices.append("the backup is PARTIAL: what it lacks will be gone after the restore")
+    if target != source.database and any(
+        e.kind is ObjectKind.EVENT for e in source.contents.objects
+    ):
+        notices.append("events of the copy will run beside those of the original, where enabled")
     notices += [f"lost when it was made: {load.describe(loss)}" for loss in source.text_losses]
     return tuple(notices)
 

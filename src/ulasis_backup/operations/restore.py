@@ -6,8 +6,9 @@ login's rights are proved, and a verified safety backup of what is there now exi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ulasis_backup.errors import (
@@ -61,6 +62,7 @@ class RestorePlan:
     created: tuple[str, ...]
     safety_backup: bool
     notices: tuple[str, ...]
+    flags: tuple[str, ...] = ()
 
     @property
     def touches_data(self) -> bool:
@@ -93,6 +95,7 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
     with connect(context.config.writing) as server:
         notices = check_target(context, server, source, target)
         plan = _plan(server, source, target=target, request=request, notices=notices)
+        plan = replace(plan, flags=context.config.flags)
         if request.dry_run:
             return Restored(plan=plan, seconds=_since(started))
         if plan.touches_data and not confirm(plan):
@@ -230,15 +233,12 @@ def _way_back(plan: RestorePlan, safety: MadeBackup | None) -> str:
 
 
 def _undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
-    return (
-        f"ulasis-backup restore {safety.name} --target-database {_shell(plan.target)} "
-        "--skip-pre-restore-backup --yes"
-    )
-
-
-def _shell(name: str) -> str:
-    plain = all(character.isalnum() or character in "_-." for character in name)
-    return name if plain else "'" + name.replace("'", "'\\''") + "'"
+    """Return the command that brings the safety backup back, on the same server, from the same
+    repository.
+    """
+    words = ["ulasis-backup", *plan.flags, "restore", str(safety.name)]
+    words += ["--target-database", plan.target, "--skip-pre-restore-backup", "--yes"]
+    return shlex.join(words)
 
 
 def _compare(
@@ -254,15 +254,16 @@ def _compare(
         return None, None
     key, total = source.fingerprint_key, expected.plain.bytes
     try:
+        source.need_whole()
         source.need_comparable(context)
         found = compare(context, plan.target, expected, data_key=key, total=total)
-        return found.without(source.inexact), None
+        return found.excusing(source.text_losses, source.left_out), None
     except CouldNotCheck as error:
         return None, error
 
 
 def _not_equal(plan: RestorePlan, comparison: Comparison, safety: MadeBackup | None) -> NotEqual:
-    shown = "; ".join(comparison.differences[:5])
+    shown = "; ".join(str(found) for found in comparison.differences[:5])
     message = f"{plan.target} was loaded, but differs from the backup: {shown}"
     hint = "is an application writing to it? stop it and restore again"
     if safety:

@@ -44,6 +44,7 @@ class Source:
     database_options: DatabaseOptions | None
     text_losses: tuple[TextLoss, ...]
     left_out: tuple[LeftOut, ...]
+    partial: bool
     open: Callable[[], Chunks]
 
     @property
@@ -52,6 +53,12 @@ class Source:
         return frozenset(
             [loss.table for loss in self.text_losses] + [entry.name for entry in self.left_out]
         )
+
+    def need_whole(self) -> None:
+        """Raise CouldNotCheck for a partial backup: nobody knows what it lacks."""
+        if self.partial:
+            message = "the backup is partial: it was made without all rights"
+            raise CouldNotCheck(message, hint="make a whole one; `check` prints the missing GRANT")
 
     def need_comparable(self, context: Context) -> None:
         """Raise CouldNotCheck where a new dump would not read like the old one anyway."""
@@ -89,6 +96,7 @@ def open_source(
         database_options=details.database_options if details else None,
         text_losses=details.text_losses if details else (),
         left_out=details.left_out if details else (),
+        partial=header.partial,
         open=lambda: payload.open_plain(context.repository.storage, manifest),
     )
 
@@ -123,6 +131,7 @@ def open_orphan(
         database_options=None,
         text_losses=(),
         left_out=(),
+        partial=False,
         open=opened,
     )
 
