@@ -200,6 +200,14 @@ def make_config(
     return Config(settings=settings, key=key, encrypt=encrypt, sources=sources, flags=flags)
 
 
+def _refuse_empty(values: Mapping[str, object]) -> None:
+    """Raise SettingsError for settings that are there but empty, where that cannot be meant."""
+    for name, more in (("backup_encryption_key", f" ({KEY_HINT})"), ("backup_dir", "")):
+        if values.get(name) == "":
+            message = f"{name.upper()} is set, but empty"
+            raise SettingsError(message, hint=f"give it a value{more}, or remove it")
+
+
 def _encrypts(settings: Settings, key: Secret | None) -> bool:
     wanted = settings.backup_encryption_enabled
     if wanted and key is None:
@@ -233,7 +241,9 @@ def read_config(
         sources.append(str(dotenv))
     values |= _ours(os.environ if environment is None else environment)
     values |= {name: value for name, value in flags.items() if value is not None}
-    settings = _validate(_read_secret_files(values))
+    values = _read_secret_files(values)
+    _refuse_empty(values)
+    settings = _validate(values)
     return make_config(settings, sources=tuple(sources), flags=_words(flags, config_file))
 
 

@@ -242,7 +242,6 @@ def test_encryption_without_a_key_is_refused(tmp_path: Path) -> None:
         ("", KEY, True),
         ("false", KEY, False),
         ("true", KEY, True),
-        (None, "", False),
     ],
 )
 def test_with_a_key_backups_are_encrypted_unless_switched_off(
@@ -253,12 +252,19 @@ def test_with_a_key_backups_are_encrypted_unless_switched_off(
         env["BACKUP_ENCRYPTION_ENABLED"] = enabled
     config = read(tmp_path, env=env)
     assert config.encrypt is encrypts
-    assert (config.key is None) is (key == "")
+    assert config.key is not None
+
+
+@pytest.mark.parametrize("name", ["BACKUP_ENCRYPTION_KEY", "BACKUP_DIR"])
+def test_what_must_not_be_empty_is_refused_when_it_is(tmp_path: Path, name: str) -> None:
+    error = refused(tmp_path, env={name: ""})
+    assert name in error.message
+    assert "empty" in error.message
 
 
 def test_empty_variables_of_optional_settings_mean_unset(tmp_path: Path) -> None:
     optional = (
-        "BACKUP_ENCRYPTION_KEY", "BACKUP_ENCRYPTION_KEY_FILE", "BACKUP_ENCRYPTION_ENABLED",
+        "BACKUP_ENCRYPTION_KEY_FILE", "BACKUP_ENCRYPTION_ENABLED",
         "BACKUP_PROGRAMS_DIR", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_SOCKET", "DB_SSL_CA",
         "DB_RESTORE_USER", "DB_RESTORE_PASSWORD", "DB_RESTORE_PASSWORD_FILE", "BACKUP_NAME",
         "SLACK_WEBHOOK_URL", "SLACK_WEBHOOK_URL_FILE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -90,6 +91,9 @@ def options(  # noqa: PLR0913 (one argument for each global option)
 def main() -> NoReturn:
     """Run the command line and end the process with the exit code of what happened."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's charset lacks is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run())
 
 

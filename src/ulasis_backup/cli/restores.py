@@ -68,6 +68,8 @@ def restore(
         done = operation.restore(world, request, confirm=asked)
     session.show(_restored(done, dry_run=dry_run), *_lines(done, dry_run=dry_run))
     if done.unchecked:
+        if session.json:
+            raise typer.Exit(CouldNotCheck.exit_code)
         raise CouldNotCheck(f"restored; {done.unchecked.message}", hint=done.unchecked.hint)
 
 

@@ -22,7 +22,11 @@ HINT = "restore under the original name, e.g. on a scratch server, and copy what
 
 _BACKSLASHED = {b"'": rb"'(?:[^'\\]|\\.|'')*'", b'"': rb'"(?:[^"\\]|\\.|"")*"'}
 _DOUBLED = {b"'": rb"'(?:[^']|'')*'", b'"': rb'"(?:[^"]|"")*"'}
-_SQL_MODE = re.compile(rb"sql_mode\s*=\s*\Z", re.IGNORECASE)
+# As the dump programs write it, never as the body of a routine would.
+_SQL_MODE = re.compile(rb"/\*!50003 SET sql_mode              = \Z")
+_CLIENT = re.compile(rb"(?m)^/\*!50003 SET character_set_client  = (\w+) \*/ ;;?$")
+_BACKSLASH_TRAILS = frozenset({b"sjis", b"cp932", b"big5", b"gbk", b"gb18030"})
+_NAMING = frozenset({b"DATABASE", b"SCHEMA", b"FROM", b"IN", b"USE", b"TABLES", b"JOIN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ def rewrite_piece(piece: Piece, rename: Rename) -> Piece:
     if piece.part not in REWRITTEN:
         return piece
     where = f"{piece.part} {piece.name}".strip()
+    _refuse_hidden(piece.data, rename, where)
     return Piece(piece.part, piece.name, rewrite(piece.data, rename, where=where), piece.last)
 
 
@@ -79,6 +84,8 @@ def rewrite(text: bytes, rename: Rename, *, where: str) -> bytes:
             done = token.end
             continue
         if after != b".":
+            if before.upper() in _NAMING and name not in rename.known:
+                raise _unclear(where, name, None)
             alone = True
             continue
         qualifying = True
@@ -90,6 +97,24 @@ def rewrite(text: bytes, rename: Rename, *, where: str) -> bytes:
     if alone and qualifying:
         raise _unclear(where, rename.old, None)
     return b"".join([*out, text[done:]])
+
+
+def _refuse_hidden(text: bytes, rename: Rename, where: str) -> None:
+    """Raise Refused where the tokenizer could be wrong and the schema's name is in the text.
+
+    It reads bodies as the server did when they were made, which it cannot know for character
+    sets whose letters may end in a backslash, and for bodies that set the sql_mode themselves
+    (the mode of the body does not change by that). Then any qualifier may hide in a "string".
+    """
+    mentions = re.search(rb"(?i)" + re.escape(rename.old.encode()) + rb"[`\"]?\s*\.", text)
+    if mentions is None:
+        return
+    clients = set(_CLIENT.findall(text))
+    modes = len(re.findall(rb"(?i)sql_mode\s*=", text))
+    ours = len(re.findall(rb"(?m)^/\*!50003 SET sql_mode              = ", text))
+    odd = re.search(rb"--[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
+    if clients & _BACKSLASH_TRAILS or modes != ours or odd:
+        raise _unclear(where, rename.old, None)
 
 
 def names_in_strings(text: bytes, schema: str) -> bool:
@@ -125,7 +150,7 @@ def _pattern(*, ansi: bool, backslash: bool) -> re.Pattern[bytes]:
         quoted = [rb"`(?:[^`]|``)*`"] + ([_DOUBLED[b'"']] if ansi else [])
         string = [strings[b"'"]] + ([] if ansi else [strings[b'"']])
         found = re.compile(
-            rb"(?P<blank>\s+|/\*M?!\d*|\*/|/\*(?!M?!).*?\*/|--(?=\s|\Z)[^\n]*|\#[^\n]*)"
+            rb"(?P<blank>\s+|/\*M?!\d*|\*/|/\*(?!M?!).*?\*/|--(?=[\x00-\x20\x7f]|\Z)[^\n]*|\#[^\n]*)"
             rb"|(?P<quoted>" + rb"|".join(quoted) + rb")"
             rb"|(?P<string>" + rb"|".join(string) + rb")"
             rb"|(?P<bare>[0-9A-Za-z_$\x80-\xff]+)",

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ulasis_backup.errors import DumpFailed
 from ulasis_backup.streams.pipeline import Chunks
 
 ROWS_BEGIN = b" DISABLE KEYS */;"
@@ -29,13 +30,15 @@ FOOT = (
     b"SET @@SESSION.SQL_LOG_BIN = @MYSQLDUMP_TEMP_LOG_BIN;",
 )
 LONGEST_TITLE = 40
+MOST_TEXT = 1 << 30
 LONGEST_HEADER = 4096
 END_MARK = re.compile(rb"\n-- Dump completed(?: on [0-9: -]+)?\n\Z")
 
 _STATEMENT_END = re.compile(rb";\n")
 _HEADER = re.compile(
-    rb"--\n-- (?P<title>[A-Z][A-Za-z ]*?)(?: for(?: (?:table|view|database))?"
-    rb" (?P<name>`(?:[^`]|``)*`|'[^\n]*'))?\n--\n"
+    rb"--\n-- (?P<title>(?:Sequence|Table|Temporary table|Temporary view|Final view) structure"
+    rb"|Dumping (?:data|events|routines)) for(?: (?:table|view|database))?"
+    rb" (?P<name>`(?:[^`]|``)*`|'[^\n]*')\n--\n"
 )
 
 _HEADER_START = re.compile(
@@ -58,7 +61,6 @@ class Part(StrEnum):
     EVENTS = "events"
     ROUTINES = "routines"
     FOOT = "foot"
-    OTHER = "other"
 
 
 TITLES = {
@@ -123,6 +125,9 @@ class Splitter:
             else:
                 self._text += chunk
                 chunk = self._read_lines(pieces, final=final)
+                if len(self._text) > MOST_TEXT:
+                    message = f"a section of the dump is longer than {MOST_TEXT:,} bytes"
+                    raise DumpFailed(message, hint="this is no dump of ours, or it is damaged")
 
     def _in_rows(self) -> bool:
         return self._part is Part.ROWS
@@ -174,7 +179,7 @@ class Splitter:
         return b""
 
     def _begin_section(self, match: re.Match[bytes], start: int, pieces: list[Piece]) -> None:
-        part = TITLES.get(match["title"], Part.OTHER)
+        part = TITLES[match["title"]]
         name, length = _plain_name(match["name"]), match.end() - start
         if start:
             pieces.append(self._cut(start))

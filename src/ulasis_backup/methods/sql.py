@@ -32,6 +32,7 @@ from ulasis_backup.mysql.privileges import Missing
 from ulasis_backup.mysql.programs import Program, ProgramFailed
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server
+from ulasis_backup.mysql.unprintable import refuse_unprintable
 from ulasis_backup.streams.keys import DataKey
 from ulasis_backup.streams.pipeline import Chunks
 
@@ -101,7 +102,7 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
     """
     schema.need_database(server, database)
     refuse_cutting_variables(server)
-    _refuse_endless_events(server, database)
+    refuse_unprintable(server, database)
     found = schema.catalogue(server, database)
     needing = [table.name for table in found.tables if table.needs_lock]
     missing = privileges.missing_for_backup(
@@ -157,22 +158,6 @@ def _refuse_init_connect(server: Server) -> None:
         right = "CONNECTION ADMIN" if server.is_mariadb else "CONNECTION_ADMIN"
         hint = f"it could cut the dump; empty it, or GRANT {right} ON *.* TO "
         raise ServerUnsuitable(message, hint=f"{hint}{privileges.account(server)};")
-
-
-def _refuse_endless_events(server: Server, database: str) -> None:
-    """Raise DumpFailed for events on which mariadb-dump never ends.
-
-    It looks for a delimiter that an event's body does not hold, and loops when that holds ``;;``.
-    """
-    rows = server.query(
-        "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s "
-        "AND EVENT_DEFINITION LIKE %s",
-        (database, "%;;%"),
-    )
-    if rows:
-        names = _some([name for (name,) in rows])
-        message = f"the dump program would hang on event {names}: its body holds ';;'"
-        raise DumpFailed(message, hint="write it without two semicolons in a row: ALTER EVENT")
 
 
 class SqlCapture:

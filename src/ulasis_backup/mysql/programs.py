@@ -66,11 +66,13 @@ def find(names: Sequence[str], *, folder: Path | None = None) -> str | None:
         places = str(folder)
     else:
         beside = str(Path(sys.executable).parent)
-        places = os.pathsep.join([os.environ.get("PATH", ""), beside, *SYSTEM_FOLDERS])
+        # An empty entry would mean the current folder.
+        path = [place for place in os.environ.get("PATH", "").split(os.pathsep) if place]
+        places = os.pathsep.join([*path, beside, *SYSTEM_FOLDERS])
     for name in names:
-        path = shutil.which(name, path=places)
-        if path:
-            return path
+        found = shutil.which(name, path=places)
+        if found:
+            return found
     return None
 
 

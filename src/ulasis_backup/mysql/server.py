@@ -166,7 +166,8 @@ def server_id(server: Server) -> str:
 def _arguments(login: Login, database: str | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "user": login.user,
-        "password": login.password.reveal(),
+        # As bytes: PyMySQL would encode text as latin1, the client programs send UTF-8.
+        "password": login.password.reveal().encode(),
         "database": database,
         "charset": "utf8mb4",
         "autocommit": True,

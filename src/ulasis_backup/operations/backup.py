@@ -72,19 +72,20 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
     repository.ensure(context.repository)
     run = _begin(context, request, started_at)
     capture = SqlCapture(plan, context.config.reading, options, run.data_key)
+    mine = False
     total = schema.size_estimate(server, request.database)
     context.observe(PhaseBegan(name="backup", subject=request.database, total=total))
     try:
         stored = _store(context, run, capture.chunks())
+        mine = True
         captured = capture.captured()
         details = _details(context, server, request.database, captured)
         header = _header(context, request, run, server=server, stored=stored, partial=plan.partial)
         written = _commit(context, run, header, details)
-    except NameTaken:
-        # The blob of that name is somebody else's.
-        raise
-    except BaseException:
-        _remove(context, run)
+    except BaseException as error:
+        # A name that was taken before we stored anything is somebody else's blob.
+        if mine or not isinstance(error, NameTaken):
+            _remove(context, run)
         raise
     seconds = (now() - started_at).total_seconds()
     _tell(context, run, captured, stored=stored, seconds=seconds)

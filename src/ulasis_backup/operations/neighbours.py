@@ -61,7 +61,7 @@ def refuse_unmet(server: Server, needs: Iterable[Need]) -> tuple[str, ...]:
             raise ServerUnsuitable(message, hint=HINT)
         gone = "" if there else ", which this server does not have"
         notices.append(f"needs {name} of another database{gone}")
-    return tuple(notices)
+    return tuple(dict.fromkeys(notices))
 
 
 def _exists(server: Server, need: Need) -> bool:

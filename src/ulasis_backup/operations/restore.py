@@ -17,6 +17,7 @@ from ulasis_backup.errors import (
     CouldNotCheck,
     LoadFailed,
     NotEqual,
+    Refused,
     UlasisError,
 )
 from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
@@ -60,6 +61,7 @@ class RestorePlan:
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
     created: tuple[str, ...]
+    kept: tuple[str, ...]
     safety_backup: bool
     notices: tuple[str, ...]
     flags: tuple[str, ...] = ()
@@ -92,7 +94,7 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
     started = now()
     source = _open(context, request)
     target = request.target or source.database
-    with connect(context.config.writing) as server:
+    with connect(context.config.writing) as server, locked(server, target):
         notices = check_target(context, server, source, target)
         plan = _plan(server, source, target=target, request=request, notices=notices)
         plan = replace(plan, flags=context.config.flags)
@@ -102,10 +104,10 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
             message = f"{target} holds data that would be replaced"
             hint = "say yes, or use --yes; --dry-run shows the plan"
             raise ConfirmationNeeded(message, hint=hint)
-        with locked(server, target):
-            safety = _make_safety_backup(context, plan)
-            expected = _replace(context, server, source, plan=plan, safety=safety)
-            comparison, unchecked = _compare(context, request, source, plan, expected=expected)
+        safety = _make_safety_backup(context, plan)
+        _expect_unchanged(server, plan)
+        expected = _replace(context, server, source, plan=plan, safety=safety)
+        comparison, unchecked = _compare(context, request, source, plan, expected=expected)
     if comparison and not comparison.equal:
         raise _not_equal(plan, comparison, safety)
     return Restored(
@@ -136,11 +138,9 @@ def _plan(
     notices: tuple[str, ...],
 ) -> RestorePlan:
     """Decide what happens to each object that exists now; raises Refused."""
-    found = schema.catalogue(server, target)
+    have = _objects(server, target)
     # Also the proof that everything can be rewritten, before anything is touched.
     renaming(source, target)
-    have = {f"table {table.name}" for table in found.tables if not table.is_sequence}
-    have |= {f"{kind} {name}" for kind, name in found.objects}
     want = {f"table {table.name}" for table in source.contents.tables}
     want |= {f"{entry.kind} {entry.name}" for entry in source.contents.objects}
     left_out = {f"{entry.kind} {entry.name}" for entry in source.left_out}
@@ -153,6 +153,7 @@ def _plan(
         replaced=tuple(sorted(have & want)),
         removed=tuple(sorted(have - want - left_out)),
         created=tuple(sorted(want - have)),
+        kept=tuple(sorted((have & left_out) - want)),
         safety_backup=request.safety_backup and bool(have),
         notices=(
             *notices,
@@ -160,6 +161,22 @@ def _plan(
             *(f"not in the backup, left as it is: {name}" for name in sorted(left_out)),
         ),
     )
+
+
+def _objects(server: Server, database: str) -> set[str]:
+    """Return the names of everything in *database*, with their kinds."""
+    found = schema.catalogue(server, database)
+    tables = {f"table {table.name}" for table in found.tables if not table.is_sequence}
+    return tables | {f"{kind} {name}" for kind, name in found.objects}
+
+
+def _expect_unchanged(server: Server, plan: RestorePlan) -> None:
+    """Raise Refused if objects came or went since the plan was made, and perhaps agreed to."""
+    planned = {*plan.replaced, *plan.removed, *plan.kept}
+    changed = sorted(planned ^ _objects(server, plan.target))
+    if changed:
+        message = f"{plan.target} changed while the restore was prepared: {', '.join(changed[:5])}"
+        raise Refused(message, hint="nothing was touched; look who works on it, then again")
 
 
 def _make_safety_backup(context: Context, plan: RestorePlan) -> MadeBackup | None:
@@ -233,9 +250,7 @@ def _way_back(plan: RestorePlan, safety: MadeBackup | None) -> str:
 
 
 def _undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
-    """Return the command that brings the safety backup back, on the same server, from the same
-    repository.
-    """
+    """Return the command that brings the safety backup back, from here to that server."""
     words = ["ulasis-backup", *plan.flags, "restore", str(safety.name)]
     words += ["--target-database", plan.target, "--skip-pre-restore-backup", "--yes"]
     return shlex.join(words)

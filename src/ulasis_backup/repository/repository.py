@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ulasis_backup.errors import (
     BackupNotFound,
     BlobMissing,
     IntegrityError,
+    NameTaken,
     UlasisError,
     UnknownFormat,
     WrongKey,
@@ -86,8 +88,10 @@ def ensure(repository: Repository) -> bool:
     storage = repository.storage
     if storage.stat(REPOSITORY_FILE) is None:
         body = {"format": FORMAT, "id": os.urandom(16).hex(), "features": []}
-        storage.put(REPOSITORY_FILE, [canonical.to_bytes(body)])
-        return True
+        # Another host may have been quicker; then what it wrote counts.
+        with contextlib.suppress(NameTaken):
+            storage.put(REPOSITORY_FILE, [canonical.to_bytes(body)])
+            return True
     body = canonical.from_bytes(_read(storage, REPOSITORY_FILE), name=REPOSITORY_FILE)
     _expect_known(repository, body)
     return False

@@ -1,0 +1,69 @@
+"""Objects whose text the programs cannot carry: refused, for a backup must be restorable.
+
+The dump program writes bodies of routines, triggers and events between ``DELIMITER ;;`` lines,
+as the server stores them; the client program reads them back byte by byte, without knowing their
+character set. What it would misread stops a restore in the middle, when the old state is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ulasis_backup.errors import DumpFailed
+from ulasis_backup.mysql.server import Server
+
+BACKSLASH_TRAILS = frozenset({"sjis", "cp932", "big5", "gbk", "gb18030"})
+"""Character sets in which the second byte of a letter may be a backslash."""
+
+BODIES = tuple(
+    f"SELECT '{kind}', {kind}_NAME, CHARACTER_SET_CLIENT, {body} FROM information_schema.{kind}S "
+    f"WHERE {kind}_SCHEMA = %s"
+    for kind, body in (
+        ("ROUTINE", "ROUTINE_DEFINITION"),
+        ("TRIGGER", "ACTION_STATEMENT"),
+        ("EVENT", "EVENT_DEFINITION"),
+    )
+)
+NAMES = (
+    "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
+    "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s",
+)
+_DELIMITER = re.compile(r"(?im)^[ \t]*delimiter\b")
+_CONTROL_COMMENT = re.compile(r"--[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+HINT = "write it another way, e.g. by CREATE OR REPLACE; `SHOW CREATE` shows it"
+
+
+def refuse_unprintable(server: Server, database: str) -> None:
+    """Raise DumpFailed if *database* holds what a dump could not bring back."""
+    for kind, name, why in _unprintable(server, database):
+        message = f"{kind} {name!r} cannot be carried by a dump: {why}"
+        raise DumpFailed(message, hint=HINT)
+
+
+def _unprintable(server: Server, database: str) -> Iterator[tuple[str, str, str]]:
+    for sql in BODIES:
+        for kind, name, client, body in server.query(sql, (database,)):
+            why = _trouble(str(kind).lower(), str(client), str(body or ""))
+            if why:
+                yield str(kind).lower(), str(name), why
+    for sql in NAMES:
+        for (name,) in server.query(sql, (database,)):
+            # Such a name could pass for the comment that begins a part of the dump.
+            if "\n--" in str(name):
+                yield "the name", str(name), "it holds a line that begins with --"
+
+
+def _trouble(kind: str, client: str, body: str) -> str:
+    """Return what the programs would misread in *body*, empty if nothing."""
+    if "\0" in body:
+        return "its body holds a NUL byte"
+    if client in BACKSLASH_TRAILS and not body.isascii():
+        return f"its body was written in {client}, whose letters may hold a backslash"
+    if _DELIMITER.search(body):
+        return "a line of its body begins with the word DELIMITER"
+    if _CONTROL_COMMENT.search(body):
+        return "its body holds a comment that begins with a control character"
+    if kind == "event" and ";;" in body:
+        return "its body holds ';;', on which the dump program never ends"
+    return ""
