@@ -249,11 +249,12 @@ def read_config(
 
 def _words(flags: Mapping[str, str | None], config_file: Path | None) -> tuple[str, ...]:
     """Return the global options that were given, as words of a command line."""
-    words = ["--config", str(config_file)] if config_file else []
+    words = ["--config", str(config_file.absolute())] if config_file else []
     for name, option in FLAGS.items():
         value = flags.get(name)
         if value is not None:
-            words += [option, value]
+            # The words may be used again from another folder.
+            words += [option, str(Path(value).absolute()) if name == "backup_dir" else value]
     return tuple(words)
 
 

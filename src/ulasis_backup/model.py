@@ -147,6 +147,14 @@ class DatabaseOptions:
     comment: str = ""
 
 
+def printable(text: str) -> str:
+    """Return *text* without what would steer a terminal: names come from other people's data."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else f"\\x{ord(character):02x}"
+        for character in text
+    )
+
+
 class Secret:
     """A password or key that shows itself only when asked by name.
 

@@ -65,7 +65,7 @@ def backup(
             except UlasisError as error:
                 if len(databases) == 1:
                     raise
-                session.warn(f"{database}: {error.message}", error.hint)
+                session.complain(f"{database}: {error.message}", error.hint)
                 failed.append((database, error))
     _show_made(session, made, failed)
 
@@ -132,7 +132,12 @@ def _show_made(
     document = {
         "backups": [_made(entry) for entry in made],
         "failed": [
-            {"database": database, "message": error.message, "exit_code": error.exit_code}
+            {
+                "database": database,
+                "message": error.message,
+                "hint": error.hint,
+                "exit_code": error.exit_code,
+            }
             for database, error in failed
         ],
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
@@ -30,6 +32,55 @@ app = typer.Typer(
 )
 for module in (backups, repository, restores, setup):
     module.register(app)
+
+
+class Forgiving(io.TextIOBase):
+    """A stream whose failures do not become ours.
+
+    A full disk under a log, a reader that has gone, a closed descriptor, or a letter that the
+    terminal lacks must neither end a backup nor change the exit code of one that is made.
+    """
+
+    def __init__(self, stream: TextIO | None, descriptor: int) -> None:
+        self._stream = stream
+        self._descriptor = descriptor
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Return the encoding of the stream beneath."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write *text*, or drop it where that is not possible."""
+        with self._forgiven():
+            if self._stream is not None:
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with self._forgiven():
+            if self._stream is not None:
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Tell whether a person is watching."""
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the descriptor beneath."""
+        return self._descriptor
+
+    @contextlib.contextmanager
+    def _forgiven(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            # What is still buffered goes nowhere, also at exit.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._descriptor)
 
 
 class Terminated(BaseException):
@@ -91,9 +142,7 @@ def options(  # noqa: PLR0913 (one argument for each global option)
 def main() -> NoReturn:
     """Run the command line and end the process with the exit code of what happened."""
     signal.signal(signal.SIGTERM, _terminate)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal's charset lacks is no reason to fail.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = Forgiving(sys.stdout, 1), Forgiving(sys.stderr, 2)
     sys.exit(_run())
 
 
@@ -119,10 +168,6 @@ def _run() -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output is gone; say nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.UNEXPECTED
     if os.environ.get("ULASIS_BACKUP_TRACEBACK"):
         raise error
     where = error.__traceback__

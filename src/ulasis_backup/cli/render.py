@@ -9,6 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ulasis_backup.model import printable
+
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 KILO = 1000
 
@@ -45,17 +47,9 @@ def number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def visible(text: str) -> str:
-    """Return *text* without what would steer a terminal: names come from other people's data."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else f"\\x{ord(character):02x}"
-        for character in text
-    )
-
-
 def add(rows: Table, *cells: str) -> None:
     """Add a row of plain text to *rows*: nothing in it is taken for markup."""
-    rows.add_row(*(Text(visible(cell)) for cell in cells))
+    rows.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:

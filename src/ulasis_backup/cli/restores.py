@@ -9,6 +9,7 @@ import typer
 from ulasis_backup.cli.backups import AllowUnauthenticated, Name
 from ulasis_backup.cli.session import Session
 from ulasis_backup.errors import CouldNotCheck
+from ulasis_backup.model import printable
 
 if TYPE_CHECKING:
     from ulasis_backup.operations.restore import Restored, RestorePlan
@@ -77,8 +78,10 @@ def _ask(session: Session, plan: RestorePlan) -> bool:
     if not session.may_ask():
         return False
     for line in _plan_lines(plan):
-        typer.echo(line, err=True)
-    return typer.confirm(f"Replace what is in {plan.target} now?", default=False, err=True)
+        typer.echo(printable(line), err=True)
+    return typer.confirm(
+        printable(f"Replace what is in {plan.target} now?"), default=False, err=True
+    )
 
 
 def _plan_lines(plan: RestorePlan) -> list[str]:

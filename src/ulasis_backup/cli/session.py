@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ulasis_backup.model import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -68,12 +70,10 @@ class Session:
 
             typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
             return
-        from ulasis_backup.cli.render import visible  # noqa: PLC0415
-
         console = self.output()
         for part in text:
             if isinstance(part, str):
-                console.print(visible(part), markup=False, highlight=False, soft_wrap=True)
+                console.print(printable(part), markup=False, highlight=False, soft_wrap=True)
             else:
                 console.print(part)
 
@@ -81,6 +81,10 @@ class Session:
         """Say something that a person should know, on standard error."""
         if self.verbosity >= 0:
             typer.echo(_line("WARNING", message, hint), err=True)
+
+    def complain(self, message: str, hint: str = "") -> None:
+        """Say that something failed although the run goes on: a line with ERROR, even if quiet."""
+        typer.echo(_line("ERROR", message, hint), err=True)
 
     def fail(self, message: str, hint: str, code: int) -> None:
         """Say what went wrong: a line with ERROR, a line with HINT; with ``--json`` also there."""
@@ -127,14 +131,10 @@ def session_of(arguments: Sequence[str]) -> Session:
 
 
 def _hint(hint: str) -> str:
-    from ulasis_backup.cli.render import visible  # noqa: PLC0415
-
-    return f"HINT: {visible(hint)}"
+    return f"HINT: {printable(hint)}"
 
 
 def _line(level: str, message: str, hint: str) -> str:
-    from ulasis_backup.cli.render import visible  # noqa: PLC0415
-
     time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    message, hint = visible(message), visible(hint)
+    message, hint = printable(message), printable(hint)
     return f"{time} {level:<8} {message}" + (f"  HINT: {hint}" if hint else "")

@@ -12,6 +12,7 @@ from typing import Literal
 import structlog
 
 from ulasis_backup.events import Event, Notice, Observe, PhaseBegan, PhaseEnded
+from ulasis_backup.model import printable
 
 EVERY_SECONDS = 30
 LEVELS = {-1: 40, 0: 30, 1: 20, 2: 10}
@@ -84,5 +85,4 @@ def _value(value: object) -> str:
 
 def _one_line(text: str) -> str:
     joined = " / ".join(line.strip() for line in str(text).splitlines() if line.strip())
-    # Names come from other people's data: nothing in them may steer a terminal.
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in joined)
+    return printable(joined)

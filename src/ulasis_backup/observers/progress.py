@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from ulasis_backup.events import BytesMoved, Event, Notice, Observe, PhaseBegan, PhaseEnded
+from ulasis_backup.model import printable
 
 
 class _Bars:
@@ -34,15 +35,17 @@ class _Bars:
         if isinstance(event, PhaseBegan):
             self._end()
             title = f"{event.name} {event.subject}".strip()
-            self._task = self._progress.add_task(escape(title), total=event.total or None)
+            self._task = self._progress.add_task(
+                escape(printable(title)), total=event.total or None
+            )
         elif isinstance(event, BytesMoved) and self._task is not None:
             self._progress.update(self._task, completed=event.done)
         elif isinstance(event, PhaseEnded):
             self._end()
         elif isinstance(event, Notice):
-            self._console.print(Text(f"warning: {event.message}", style="yellow"))
+            self._console.print(Text(printable(f"warning: {event.message}"), style="yellow"))
             if event.hint:
-                self._console.print(Text(f"   HINT: {event.hint}"))
+                self._console.print(Text(printable(f"   HINT: {event.hint}")))
 
     def _end(self) -> None:
         if self._task is not None:

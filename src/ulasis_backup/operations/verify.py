@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ulasis_backup.errors import (
+    CouldNotCheck,
     IntegrityError,
     StorageDenied,
     UlasisError,
@@ -132,6 +133,6 @@ def _expect_equal(manifest: Manifest, details: Details, contents: Contents) -> N
 
 def _failed(name: str, error: UlasisError) -> Verification:
     """Return a verdict for *error*: without key or rights nothing is known of the backup."""
-    unknown = isinstance(error, WrongKey | StorageDenied | UnknownFormat)
+    unknown = isinstance(error, WrongKey | StorageDenied | UnknownFormat | CouldNotCheck)
     verdict = Verdict.COULD_NOT_CHECK if unknown else Verdict.FAILED
     return Verification(name=name, verdict=verdict, problem=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ulasis_backup.errors import AmbiguousName, BackupNotFound
+from ulasis_backup.errors import AmbiguousName, BackupNotFound, WrongKey
 from ulasis_backup.model import Kind
 from ulasis_backup.repository import names
 from ulasis_backup.repository.names import PayloadName
@@ -47,6 +47,13 @@ def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ..
     if len(databases) != 1 or name == "*":
         hint = "choose one: `ulasis-backup --database NAME …`"
         raise AmbiguousName(f"latest of which database? DB_NAME is {name}", hint=hint)
+    locked = [
+        entry.problem
+        for entry in entries
+        if entry.manifest.header.databases == databases and isinstance(entry.problem, WrongKey)
+    ]
+    if locked:
+        raise locked[-1]
     message = f"there is no backup of {name} on {server_name}"
     raise BackupNotFound(message, hint=_elsewhere(entries, databases))
 

@@ -13,6 +13,7 @@ from ulasis_backup.errors import (
     AuthenticationFailed,
     BackupNotFound,
     BlobMissing,
+    CouldNotCheck,
     IntegrityError,
     NameTaken,
     UlasisError,
@@ -264,13 +265,14 @@ def _entry(repository: Repository, payload: PayloadName, blob: Blob | None) -> E
     if blob is None:
         hint = "the backup is lost; look for a copy, or remove the manifest"
         raise BlobMissing(f"the payload {payload} is missing", hint=hint)
-    if blob.bytes != manifest.header.stored.bytes:
+    if repository.key and not manifest.signed:
+        # First of all: this decides whether anything else in it may be believed.
+        problem = AuthenticationFailed("not signed, although a key is configured")
+    elif blob.bytes != manifest.header.stored.bytes:
         message = (
             f"the payload has {blob.bytes:,} bytes instead of {manifest.header.stored.bytes:,}"
         )
         problem = IntegrityError(message, hint=CHANGED_HINT)
-    elif repository.key and not manifest.signed:
-        problem = AuthenticationFailed("not signed, although a key is configured")
     return Entry(name=payload, manifest=manifest, problem=problem)
 
 
@@ -279,7 +281,8 @@ def _oddity(name: str, blobs: dict[str, Blob]) -> list[Oddity]:
     if payload and payload.manifest not in blobs:
         what = "payload without manifest: a backup that never finished, or whose manifest is lost"
         hint = "remove it if a run was cut off; else `restore --orphan` can open it"
-        return [Oddity(name=name, what=what, hint=hint)]
+        error = CouldNotCheck(what, hint=hint)
+        return [Oddity(name=name, what=what, hint=hint, error=error)]
     if payload or name == REPOSITORY_FILE:
         return []
     if names.looks_old(name):
