@@ -377,7 +377,7 @@ def _nothing(_: Vault) -> None:
 
 
 AUTHENTIC, INTEGRITY = AuthenticationFailed.exit_code, IntegrityError.exit_code
-DEEDS: dict[str, tuple[Callable[[Vault], None], int, dict[str, str]]] = {
+DEEDS: dict[str, tuple[Callable[[Vault], None], int, dict[str, str | None]]] = {
     "changed byte in the payload": (_flip_payload, AUTHENTIC, {}),
     "shortened payload": (_cut_payload, AUTHENTIC, {}),
     "lengthened payload": (_lengthen_payload, AUTHENTIC, {}),
@@ -396,7 +396,7 @@ DEEDS: dict[str, tuple[Callable[[Vault], None], int, dict[str, str]]] = {
     "missing manifest": (_remove_manifest, BackupNotFound.exit_code, {}),
     "empty manifest": (_empty_manifest, INTEGRITY, {}),
     "wrong key": (_nothing, WrongKey.exit_code, {"BACKUP_ENCRYPTION_KEY": OTHER_KEY}),
-    "no key": (_nothing, WrongKey.exit_code, {"BACKUP_ENCRYPTION_KEY": ""}),
+    "no key": (_nothing, WrongKey.exit_code, {"BACKUP_ENCRYPTION_KEY": None}),
 }
 
 
@@ -488,7 +488,7 @@ def test_an_orphan_that_was_changed_or_has_no_key_is_refused(vault: Vault, serve
     assert vault.command.run(*orphan).code == AUTHENTIC
     vault.mend()
     _remove_manifest(vault)
-    for key in (OTHER_KEY, ""):
+    for key in (OTHER_KEY, None):
         done = vault.command.having(BACKUP_ENCRYPTION_KEY=key).run(*orphan)
         assert done.code == WrongKey.exit_code, done.said
     assert checksums(server, vault.database) == before

@@ -48,9 +48,12 @@ class Command:
     settings: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
 
-    def having(self, **settings: str) -> Command:
-        """Return the same command with other *settings* on top."""
-        return replace(self, settings=self.settings | settings)
+    def having(self, **settings: str | None) -> Command:
+        """Return the same command with other *settings* on top; None takes one away."""
+        wanted = {**self.settings, **settings}
+        return replace(
+            self, settings={name: value for name, value in wanted.items() if value is not None}
+        )
 
     def behind(self, *prefix: str) -> Command:
         """Return the same command started by *prefix*, a program that runs programs."""

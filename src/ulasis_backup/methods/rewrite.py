@@ -110,7 +110,7 @@ def _refuse_hidden(text: bytes, rename: Rename, where: str) -> None:
     if mentions is None:
         return
     clients = set(_CLIENT.findall(text))
-    modes = len(re.findall(rb"(?i)sql_mode\s*=", text))
+    modes = len(re.findall(rb"(?i)(?<!saved_)sql_mode\s*=", text))
     ours = len(re.findall(rb"(?m)^/\*!50003 SET sql_mode              = ", text))
     odd = re.search(rb"--[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
     if clients & _BACKSLASH_TRAILS or modes != ours or odd:

@@ -50,8 +50,8 @@ def _unprintable(server: Server, database: str) -> Iterator[tuple[str, str, str]
     for sql in NAMES:
         for (name,) in server.query(sql, (database,)):
             # Such a name could pass for the comment that begins a part of the dump.
-            if "\n--" in str(name):
-                yield "the name", str(name), "it holds a line that begins with --"
+            if "\n--\n" in str(name):
+                yield "the name", str(name), "it holds a line that is --"
 
 
 def _trouble(kind: str, client: str, body: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import CouldNotCheck, UlasisError
@@ -55,7 +55,7 @@ class Comparison:
     actual: Contents
     announced: tuple[Difference, ...] = ()
 
-    def excusing(self, text_losses: Iterable[TextLoss], left_out: Iterable[LeftOut]) -> Comparison:
+    def excusing(self, text_losses: Sequence[TextLoss], left_out: Sequence[LeftOut]) -> Comparison:
         """Return this with exactly those differences set apart that were announced."""
         excused = {
             (kind, loss.table, what)
@@ -65,7 +65,9 @@ class Comparison:
         excused |= {(str(entry.kind), entry.name, EXTRA) for entry in left_out}
         known = tuple(d for d in self.differences if (d.kind, d.name, d.what) in excused)
         rest = tuple(d for d in self.differences if d not in known)
-        return replace(self, differences=rest, announced=known)
+        cycled = {loss.table for loss in text_losses if loss.what == losses.CYCLES}
+        moved = tuple(line for line in self.moved if not _is_of(line, cycled))
+        return replace(self, differences=rest, announced=known, moved=moved)
 
     @property
     def equal(self) -> bool:
@@ -96,6 +98,10 @@ def compare(
         moved=tuple(_moved(expected, actual)),
         actual=actual,
     )
+
+
+def _is_of(line: str, sequences: set[str]) -> bool:
+    return any(line.startswith(f"sequence {name}: ") for name in sequences)
 
 
 def _read(context: Context, database: str, data_key: DataKey | None) -> Contents:
