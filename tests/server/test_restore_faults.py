@@ -195,3 +195,68 @@ def _wait_until_quiet(server: Server) -> None:
     while server.value(others):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_row_that_the_server_would_not_take_is_refused_before_anything_is_touched(
+    server: Server, database: str, command: Command
+) -> None:
+    run_all(
+        server,
+        database,
+        ["CREATE TABLE t (b LONGBLOB)", "INSERT INTO t VALUES (REPEAT('x', 3000000))"],
+    )
+    before = server.value("SELECT @@GLOBAL.max_allowed_packet")
+    server.run("SET GLOBAL max_allowed_packet = 4194304")
+    try:
+        made = command.ok("backup")["backups"][0]
+        assert any("max_allowed_packet" in notice for notice in made["notices"])
+        refused = command.run("restore", made["backup"], "--yes")
+        assert refused.code == 15
+        assert server.value(f"SELECT COUNT(*) FROM {quote(database)}.t") == 1
+        statement = re.search(r"(SET GLOBAL max_allowed_packet = \d+);", refused.err)
+        assert statement is not None
+        server.run(statement[1])
+        command.ok("restore", made["backup"], "--yes")
+    finally:
+        server.run(f"SET GLOBAL max_allowed_packet = {before}")
+
+
+def test_ddl_on_a_locked_table_does_not_hang_the_backup(
+    scratch: ScratchServer, server: Server, database: str, command: Command
+) -> None:
+    """TRUNCATE waits for our READ lock, and the dump behind TRUNCATE: one of us must give way."""
+    rows = "INSERT INTO a SELECT seq, REPEAT('x', 200) FROM seq_1_to_400000"
+    run_all(
+        server,
+        database,
+        [
+            "CREATE TABLE a (id INT PRIMARY KEY, x TEXT)",
+            rows,
+            "CREATE TABLE z (id INT) ENGINE=MyISAM",
+            "INSERT INTO z VALUES (1)",
+        ],
+    )
+    process = command.start("backup")
+    with connect(scratch.login) as other:
+        _wait_for(server, "%SQL_NO_CACHE%")
+        began = time.monotonic()
+        other.run(f"TRUNCATE {quote(database)}.z")
+    result = finish(process)
+    assert time.monotonic() - began < 30
+    assert result.code == 17
+    assert not list(command.folder.glob("*.meta.json"))
+
+
+def _wait_for(server: Server, pattern: str, timeout: float = 30) -> int:
+    """Wait until a statement like *pattern* runs; return its session's number, 0 if none came."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = server.value(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE %s "
+            "AND ID <> CONNECTION_ID()",
+            (pattern,),
+        )
+        if found:
+            return int(found)
+        time.sleep(0.001)
+    return 0

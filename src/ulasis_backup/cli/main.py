@@ -143,12 +143,18 @@ def main() -> NoReturn:
     """Run the command line and end the process with the exit code of what happened."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.stdout, sys.stderr = Forgiving(sys.stdout, 1), Forgiving(sys.stderr, 2)
-    sys.exit(_run())
+    sys.exit(_run(_json_first(sys.argv[1:])))
 
 
-def _run() -> int:
+def _json_first(arguments: list[str]) -> list[str]:
+    """Let ``--json`` stand anywhere: behind the command is where people try it."""
+    rest = [argument for argument in arguments if argument != "--json"]
+    return rest if len(rest) == len(arguments) else ["--json", *rest]
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        code = app(standalone_mode=False, prog_name="ulasis-backup")
+        code = app(arguments, standalone_mode=False, prog_name="ulasis-backup")
     except typer.Exit as ended:
         code = ended.exit_code
     except typer.TyperException as error:

@@ -40,12 +40,16 @@ STATEMENT_START = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a dump contains."""
+    """What a dump contains.
+
+    ``longest_statement`` (bytes) is what the max_allowed_packet of a target must hold.
+    """
 
     plain: Plain
     tables: tuple[TableSummary, ...]
     objects: tuple[ObjectSummary, ...]
     position: Position | None
+    longest_statement: int = 0
 
 
 @dataclass(slots=True)
@@ -90,6 +94,7 @@ class ContentsReader:
         self._rows: _Rows | None = None
         self._position: Position | None = None
         self._ended = False
+        self._longest = 0
         self._uncountable: set[str] = set()
         self._with_history: str | None = None
         self.texts: list[Piece] = []
@@ -117,6 +122,7 @@ class ContentsReader:
             tables=tuple(self._tables.values()),
             objects=tuple(self._objects),
             position=self._position,
+            longest_statement=self._longest,
         )
 
     def _take(self, piece: Piece) -> None:
@@ -153,6 +159,7 @@ class ContentsReader:
         )
 
     def _add_rows(self, piece: Piece) -> None:
+        self._longest = max(self._longest, piece.longest)
         if self._rows is None:
             self._rows = _Rows(fingerprint(self._data_key))
         self._rows.update(piece.data, piece.statements)

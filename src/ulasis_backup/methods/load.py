@@ -34,6 +34,7 @@ SESSION = {
 """Set behind the dump's own head: dates that ALLOW_INVALID_DATES let in would become zero in
 silence, rows that broke a CHECK would stop the load, old row formats would be refused."""
 
+LONGEST_ERROR = 300
 SANDBOX_LINE = re.compile(rb"\A/\*M?!999999\\- enable the sandbox mode \*/ ?\n")
 HINTS = (
     ("1418", "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again"),
@@ -75,7 +76,7 @@ def run_script(
         try:
             programs.write_to(command, chunks, inherit=inherit)
         except ProgramFailed as error:
-            raise LoadFailed(error.message, hint=_hint(error.said)) from None
+            raise LoadFailed(without_rows(error), hint=_hint(error.said)) from None
 
 
 def prepared(
@@ -145,6 +146,13 @@ def _for_client(piece: Piece, flavour: Flavour) -> Iterator[bytes]:
     # Other clients than MariaDB's take this line for a statement.
     yield SANDBOX_LINE.sub(b"", piece.data) if flavour is Flavour.MYSQL else piece.data
     yield SESSION[flavour].encode()
+
+
+def without_rows(error: ProgramFailed) -> str:
+    """Return the client's own words; the statement that it quotes may hold anybody's data."""
+    lines = [line for line in error.said.splitlines() if line.startswith(("ERROR ", "mariadb: "))]
+    words = " / ".join(line[:LONGEST_ERROR] for line in lines[-3:])
+    return f"the client program ended with status {error.status}: {words or 'without a reason'}"
 
 
 def _hint(said: str) -> str:

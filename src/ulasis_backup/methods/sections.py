@@ -79,7 +79,8 @@ TITLES = {
 class Piece:
     """Bytes of one section. Rows come in many pieces, everything else in one; none is lost.
 
-    ``statements`` counts the INSERT statements that end in a piece of rows.
+    ``statements`` counts the INSERT statements that end in a piece of rows, ``longest`` is the
+    length in bytes of the longest of them.
     """
 
     part: Part
@@ -87,6 +88,7 @@ class Piece:
     data: bytes
     last: bool = True
     statements: int = 0
+    longest: int = 0
 
 
 class Splitter:
@@ -100,6 +102,7 @@ class Splitter:
         self._in_block = False
         self._tail = b""
         self._rows_end = b""
+        self._unended = 0
 
     def feed(self, chunk: bytes) -> list[Piece]:
         """Return the pieces that *chunk* completes."""
@@ -134,17 +137,23 @@ class Splitter:
 
     def _rows(self, chunk: bytes) -> tuple[Piece, bytes]:
         """Return the rows in *chunk* and what follows them."""
-        statements = 0
+        statements, longest, begin = 0, 0, -self._unended
         size = len(self._rows_end)
         for end in self._statement_ends(chunk):
             before = chunk[max(0, end - size) : end]
             if (self._tail + before).endswith(self._rows_end):
-                piece = Piece(Part.ROWS, self._name, chunk[:end], statements=statements)
+                piece = Piece(
+                    Part.ROWS, self._name, chunk[:end], statements=statements, longest=longest
+                )
                 self._begin(Part.AFTER_ROWS, self._name)
                 return piece, chunk[end:]
-            statements += 1
+            statements, longest, begin = statements + 1, max(longest, end - begin), end
+        self._unended = len(chunk) - begin
         self._tail = (self._tail + chunk[-size:])[-size:]
-        return Piece(Part.ROWS, self._name, chunk, last=False, statements=statements), b""
+        piece = Piece(
+            Part.ROWS, self._name, chunk, last=False, statements=statements, longest=longest
+        )
+        return piece, b""
 
     def _statement_ends(self, chunk: bytes) -> Iterator[int]:
         if self._tail.endswith(b";") and chunk.startswith(b"\n"):
@@ -188,6 +197,7 @@ class Splitter:
 
     def _begin(self, part: Part, name: str) -> None:
         self._part, self._name, self._seen, self._tail = part, name, 0, b""
+        self._unended = 0
         quoted = name.encode("utf-8", "surrogateescape").replace(b"`", b"``")
         # With the name: a name may itself hold what ends the rows of others.
         self._rows_end = b"/*!40000 ALTER TABLE `" + quoted + b"` ENABLE KEYS */;\n"

@@ -26,7 +26,7 @@ from ulasis_backup.methods.contents import Contents, ContentsReader
 from ulasis_backup.methods.sections import split
 from ulasis_backup.model import LeftOut, Login, ObjectKind, TextLoss
 from ulasis_backup.mysql import privileges, programs, schema
-from ulasis_backup.mysql.guard import SchemaGuard, guarded, tables_locked
+from ulasis_backup.mysql.guard import GuardOptions, SchemaGuard, guarded, tables_locked
 from ulasis_backup.mysql.losses import find_losses
 from ulasis_backup.mysql.privileges import Missing
 from ulasis_backup.mysql.programs import Program, ProgramFailed
@@ -92,6 +92,7 @@ class DumpPlan:
     text_losses: tuple[TextLoss, ...]
     fallbacks: tuple[str, ...]
     partial: bool
+    max_packet: int
 
 
 def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
@@ -134,6 +135,7 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
         text_losses=find_losses(server, database, found) if options.look_for_losses else (),
         fallbacks=fallbacks,
         partial=bool(missing),
+        max_packet=int(server.value("SELECT @@GLOBAL.max_allowed_packet")),
     )
 
 
@@ -178,19 +180,22 @@ class SqlCapture:
         """Yield the dump; everything that makes it unfit raises at the end."""
         plan, options = self._plan, self._options
         with _damage_named(), ExitStack() as stack:
-            stack.enter_context(tables_locked(self._login, plan.database, plan.locked))
+            locks = stack.enter_context(tables_locked(self._login, plan.database, plan.locked))
             guard = stack.enter_context(
                 guarded(
                     self._login, plan.database, plan.catalogue,
-                    block=options.block_ddl, wait=options.ddl_wait,
+                    options=GuardOptions(block=options.block_ddl, wait=options.ddl_wait),
+                    locks=locks,
                 )
             )  # fmt: skip
             yield from self._dump()
             self._contents = self._reader.result()
             if not plan.partial:
                 _expect_everything(plan, self._contents)
+            locks.check()
             guard.check()
             self._note_guard(guard)
+            self._note_packet()
 
     def contents(self) -> Contents:
         """Return the dump's tables, objects and digests."""
@@ -227,6 +232,14 @@ class SqlCapture:
                         yield piece.data
                 except ProgramFailed as error:
                     raise _dump_error(error) from None
+
+    def _note_packet(self) -> None:
+        longest, limit = self.contents().longest_statement, self._plan.max_packet
+        if longest > limit:
+            self._fallbacks.append(
+                f"a restore needs max_allowed_packet of at least {longest:,} bytes on the server, "
+                f"it is {limit:,} here"
+            )
 
     def _note_guard(self, guard: SchemaGuard) -> None:
         if guard.lost and self._options.block_ddl:

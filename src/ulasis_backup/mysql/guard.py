@@ -108,28 +108,78 @@ class SchemaGuard:
         )
 
 
+class TableLocks:
+    """READ locks on tables without transactions, in a session of their own.
+
+    ``released`` tells that they were given up before the dump had ended: then it is worth nothing.
+    """
+
+    def __init__(self, server: Server | None) -> None:
+        self._server = server
+        self._holding = threading.Lock()
+        self.released = False
+
+    @property
+    def held(self) -> bool:
+        """Tell whether there are locks at all, still held."""
+        return self._server is not None and not self.released
+
+    def release(self) -> None:
+        """Let the writers through."""
+        with self._holding:
+            if self._server is not None and not self.released:
+                self.released = True
+                self._server.run("UNLOCK TABLES")
+
+    def check(self) -> None:
+        """Raise SchemaChanged if the locks did not last as long as the dump."""
+        if self.released:
+            message = "DDL waited for a table without transactions and made the dump wait as well"
+            raise SchemaChanged(message, hint=HINT)
+
+
+@contextlib.contextmanager
+def tables_locked(login: Login, database: str, names: Sequence[str]) -> Iterator[TableLocks]:
+    """Lock tables without transactions against writing, in a session of its own."""
+    if not names:
+        yield TableLocks(None)
+        return
+    with connect(login) as server:
+        server.run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS * 6}")
+        listed = ", ".join(f"{quote(database)}.{quote(name)} READ" for name in names)
+        server.run(f"LOCK TABLES {listed}")
+        yield TableLocks(server)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardOptions:
+    """Whether DDL is held back, and for how many seconds at the most."""
+
+    block: bool
+    wait: int
+
+
 @contextlib.contextmanager
 def guarded(
-    login: Login, database: str, found: Catalogue, *, block: bool, wait: int
+    login: Login, database: str, found: Catalogue, *, options: GuardOptions, locks: TableLocks
 ) -> Iterator[SchemaGuard]:
     """Keep the schema of *database* still, or watch it.
 
-    DDL of others is let through after *wait* seconds. Without the right to see other sessions
-    (PROCESS) nobody could notice that it waits, so then nothing is blocked.
+    DDL of others is let through after a while, and *locks* with it. Without the right to see
+    other sessions (PROCESS) nobody could notice that it waits, so then nothing is blocked.
     """
     with connect(login) as server:
         guard = SchemaGuard(server, database, found)
-        if block and not privileges.has_global(server, "PROCESS", "SUPER"):
+        if options.block and not privileges.has_global(server, "PROCESS", "SUPER"):
             guard.lost = "the login lacks PROCESS, so DDL that waits behind us would go unseen"
-        elif block:
+        elif options.block:
             guard.hold()
-        if guard.lost:
+        if guard.lost and not locks.held:
             yield guard
             return
         done = threading.Event()
-        watcher = threading.Thread(
-            target=_watch, args=(login, guard, wait, done), name="ddl-watcher", daemon=True
-        )
+        watching = Watch(login=login, guard=guard, locks=locks, wait=options.wait, done=done)
+        watcher = threading.Thread(target=_watch, args=(watching,), name="ddl-watcher", daemon=True)
         watcher.start()
         try:
             yield guard
@@ -138,44 +188,49 @@ def guarded(
             watcher.join()
 
 
-@contextlib.contextmanager
-def tables_locked(login: Login, database: str, names: Sequence[str]) -> Iterator[None]:
-    """Lock tables without transactions against writing, in a session of its own."""
-    if not names:
-        yield
-        return
-    with connect(login) as server:
-        server.run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS * 6}")
-        listed = ", ".join(f"{quote(database)}.{quote(name)} READ" for name in names)
-        server.run(f"LOCK TABLES {listed}")
-        yield
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What the watcher works with."""
+
+    login: Login
+    guard: SchemaGuard
+    locks: TableLocks
+    wait: int
+    done: threading.Event
+
+    def give_way(self, reason: str) -> None:
+        """Release everything that others may wait for."""
+        self.locks.release()
+        self.guard.give_way(reason)
 
 
-def _watch(login: Login, guard: SchemaGuard, wait: int, done: threading.Event) -> None:
-    """Let DDL through that has waited behind us for longer than *wait* seconds.
+def _watch(watch: Watch) -> None:
+    """Let DDL through that has waited behind us for longer than the limit.
 
     DDL on a table that the dump has not reached makes the dump itself wait: it comes first in
-    the queue. Then waiting longer helps nobody.
+    the queue. Then waiting longer helps nobody. Our own sessions are seen without PROCESS too.
     """
     since: float | None = None
     try:
-        with connect(login) as server:
-            while not done.wait(POLL_SECONDS):
+        with connect(watch.login) as server:
+            while not watch.done.wait(POLL_SECONDS):
                 waiting = _waiting(server)
                 if not waiting:
                     since = None
                     continue
                 since = since or time.monotonic()
                 if any(statement.startswith(OF_THE_DUMP) for statement in waiting):
-                    guard.give_way("DDL came before the dump had reached its table")
+                    watch.give_way("DDL came before the dump had reached its table")
                     return
-                if time.monotonic() - since >= wait:
-                    guard.give_way(f"DDL waited behind the dump for {wait} s and was let through")
+                if time.monotonic() - since >= watch.wait:
+                    watch.give_way(
+                        f"DDL waited behind the dump for {watch.wait} s and was let through"
+                    )
                     return
     except ServerError as error:
         # Without a watcher nobody may be kept waiting.
         with contextlib.suppress(ServerError):
-            guard.give_way(f"the watcher for waiting DDL failed ({error.message})")
+            watch.give_way(f"the watcher for waiting DDL failed ({error.message})")
 
 
 def _waiting(server: Server) -> list[str]:

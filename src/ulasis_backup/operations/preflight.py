@@ -20,7 +20,7 @@ from ulasis_backup.operations.neighbours import needs_of, refuse_unmet
 from ulasis_backup.operations.source import Source, mentions_in_strings
 
 LONGEST_NAME = 64
-SMALL_PACKET = 64 << 20
+PACKET_OVERHEAD = 1024
 _DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
 _DEFINER = re.compile(rb"DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
 
@@ -45,6 +45,7 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
     if missing:
         raise privileges.refuse(missing, partial_hint=False)
     _refuse_read_only(server)
+    _refuse_small_packet(server, source)
     _refuse_untrusted_creators(server, source, schema.catalogue(server, target))
     foreign = _refuse_foreign_definers(server, source)
     needs = needs_of(source.texts, source.database)
@@ -75,6 +76,20 @@ def _refuse_read_only(server: Server) -> None:
     if not privileges.has_global(server, "SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"):
         message = "the server is read-only (a replica?)"
         raise ServerUnsuitable(message, hint="restore on the primary, or SET GLOBAL read_only = 0;")
+
+
+def _refuse_small_packet(server: Server, source: Source) -> None:
+    """Raise where a statement of the dump is longer than the server takes."""
+    limit, need = int(server.value("SELECT @@GLOBAL.max_allowed_packet")), _packet(source)
+    if need > limit:
+        message = f"max_allowed_packet is {limit:,} bytes, the backup needs {need:,}"
+        hint = f"run as an administrator: SET GLOBAL max_allowed_packet = {need};"
+        raise ServerUnsuitable(message, hint=hint)
+
+
+def _packet(source: Source) -> int:
+    """Return the smallest possible setting (a multiple of 1024) that lets everything through."""
+    return -(-(source.contents.longest_statement + PACKET_OVERHEAD) // 1024) * 1024
 
 
 def _refuse_untrusted_creators(server: Server, source: Source, found: Catalogue) -> None:
@@ -124,9 +139,6 @@ def _definers(source: Source) -> set[str]:
 def _about_versions(server: Server, source: Source) -> Iterator[str]:
     if server.version.series != source.server.series:
         yield f"the backup is of {source.server.series}, the target of {server.version.series}"
-    packet = int(server.value("SELECT @@GLOBAL.max_allowed_packet"))
-    if packet < SMALL_PACKET:
-        yield f"max_allowed_packet is {packet:,} bytes: longer rows would be refused"
 
 
 def _about_space(server: Server, source: Source) -> Iterator[str]:
