@@ -254,7 +254,9 @@ def _scope(scope: str) -> tuple[str, str]:
 
 
 def _unquote(name: str) -> str:
-    return name[1:-1].replace("``", "`") if name.startswith("`") else name
+    plain = name[1:-1].replace("``", "`") if name.startswith("`") else name
+    # A star in quotes is the name of a database, without them it means all.
+    return "\\*" if plain == "*" and name != "*" else plain
 
 
 def _covers(pattern: str, database: str, right: str) -> bool:
