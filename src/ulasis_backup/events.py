@@ -52,13 +52,3 @@ Observe = Callable[[Event], None]
 
 def ignore(_: Event) -> None:
     """Observe nothing: the observer of those who do not care."""
-
-
-def tell_all(*observers: Observe) -> Observe:
-    """Return one observer that passes each event on to all *observers*, in order."""
-
-    def observe(event: Event) -> None:
-        for observer in observers:
-            observer(event)
-
-    return observe

@@ -75,14 +75,11 @@ def verify(
 ) -> None:
     """Check that every stored byte of a backup is authentic, complete, and a whole dump."""
     from ulasis_backup.operations import verify as operation  # noqa: PLC0415
-    from ulasis_backup.repository.find import find  # noqa: PLC0415
+    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:
-        config = world.config
-        payload = find(
-            world.repository, name, server_name=config.server_name, databases=config.databases
-        )
+        payload = chosen_backup(world, name)
         found = operation.verify(world, payload, allow_unauthenticated=allow_unauthenticated)
     session.show(_verification(found), *_verification_lines(found))
 

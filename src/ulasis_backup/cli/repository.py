@@ -67,15 +67,12 @@ def show(
     context: typer.Context, name: Name, *, allow_unauthenticated: AllowUnauthenticated = False
 ) -> None:
     """Show what a backup's manifest says: tables, objects, position, what was left out or lost."""
-    from ulasis_backup.repository.find import find  # noqa: PLC0415
+    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
     from ulasis_backup.repository.repository import load_trusted  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:
-        config = world.config
-        payload = find(
-            world.repository, name, server_name=config.server_name, databases=config.databases
-        )
+        payload = chosen_backup(world, name)
         manifest = load_trusted(
             world.repository, payload, allow_unauthenticated=allow_unauthenticated
         )

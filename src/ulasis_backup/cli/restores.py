@@ -46,18 +46,14 @@ def restore(
 ) -> None:
     """Make the database equal to a backup: check it, save what is there, load, compare."""
     from ulasis_backup.operations import restore as operation  # noqa: PLC0415
-    from ulasis_backup.repository.find import find  # noqa: PLC0415
+    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
     from ulasis_backup.repository.names import parse_payload  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:
-        config = world.config
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
-            name=payload
-            or find(
-                world.repository, name, server_name=config.server_name, databases=config.databases
-            ),
+            name=payload or chosen_backup(world, name),
             target=target_database,
             safety_backup=not skip_pre_restore_backup,
             compare=not no_compare,

@@ -55,11 +55,6 @@ class Catalogue:
         """Return the names of the objects of *kind*."""
         return tuple(name for found, name in self.objects if found is kind)
 
-    @property
-    def is_empty(self) -> bool:
-        """Tell whether the database holds nothing at all."""
-        return not self.tables and not self.objects
-
 
 def database_options(server: Server, database: str) -> DatabaseOptions | None:
     """Return charset and collation of *database*, or None when there is no such database."""

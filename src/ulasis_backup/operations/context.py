@@ -10,6 +10,8 @@ from ulasis_backup.errors import SettingsError
 from ulasis_backup.events import Observe
 from ulasis_backup.methods.sql import SqlOptions
 from ulasis_backup.mysql.server import Server, databases
+from ulasis_backup.repository.find import find
+from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.repository import Repository
 
 
@@ -41,6 +43,14 @@ def sql_options(config: Config, *, allow_partial: bool = False) -> SqlOptions:
         ddl_wait=settings.backup_ddl_wait,
         allow_partial=allow_partial,
         programs_folder=settings.backup_programs_dir,
+    )
+
+
+def chosen_backup(context: Context, text: str) -> PayloadName:
+    """Return the backup that *text* names; ``latest`` is of the settings' server and database."""
+    config = context.config
+    return find(
+        context.repository, text, server_name=config.server_name, databases=config.databases
     )
 
 
