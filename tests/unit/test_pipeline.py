@@ -16,11 +16,16 @@ from ulasis_backup.streams.pipeline import Meter, blocks, drain, flow, in_parall
 
 
 @given(chunks=st.lists(st.binary(max_size=30)), size=st.integers(1, 20))
-def test_blocks_are_of_equal_size_and_lose_nothing(chunks: list[bytes], size: int) -> None:
+def test_blocks_are_bounded_and_lose_nothing(chunks: list[bytes], size: int) -> None:
     found = list(blocks(iter(chunks), size))
     assert b"".join(found) == b"".join(chunks)
-    assert all(len(block) == size for block in found[:-1])
-    assert all(found)
+    assert all(size <= len(block) <= 2 * size for block in found[:-1])
+    assert all(0 < len(block) <= 2 * size for block in found)
+
+
+def test_a_chunk_of_a_good_size_is_not_copied() -> None:
+    chunks = [bytes(10), bytes(19), bytes(20)]
+    assert [id(block) for block in blocks(iter(chunks), 10)] == [id(chunk) for chunk in chunks]
 
 
 @given(chunks=st.lists(st.binary(max_size=30)))

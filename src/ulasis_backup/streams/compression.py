@@ -52,7 +52,7 @@ def compress(compression: Compression, *, level: int, threads: int) -> Stage:
 
     def stage(chunks: Chunks) -> Chunks:
         empty = True
-        for block in spread(blocks(chunks, CHUNK)):
+        for block in spread(blocks(chunks, CHUNK // 2)):
             empty = False
             yield block
         if empty:
