@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.chunks import cut
-from ulasis_backup.streams.pipeline import Meter, blocks, drain, flow, in_parallel, threads
+from ulasis_backup.streams.pipeline import (
+    NICENESS,
+    Meter,
+    blocks,
+    drain,
+    flow,
+    in_parallel,
+    threads,
+)
 
 
 @given(chunks=st.lists(st.binary(max_size=30)), size=st.integers(1, 20))
@@ -107,3 +118,17 @@ def test_an_error_of_the_work_reaches_the_reader() -> None:
 def test_the_number_of_threads_is_the_wanted_one_or_at_most_four() -> None:
     assert threads(7) == 7
     assert 1 <= threads(0) <= 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness by thread is Linux's")
+def test_threads_that_work_step_back_but_never_forward() -> None:
+    def niceness(_: bytes) -> bytes:
+        return bytes([os.getpriority(os.PRIO_PROCESS, threading.get_native_id())])
+
+    def in_a_thread_of(start: int) -> bytes:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), start)
+        return b"".join(in_parallel(niceness, 1)(iter([b"x"])))
+
+    for start, expected in ((0, NICENESS), (NICENESS + 5, NICENESS + 5)):
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(in_a_thread_of, start).result() == bytes([expected])
