@@ -301,6 +301,7 @@ SET SESSION sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,NO_BACKSLASH_ESCAPES'$$
 CREATE TRIGGER trap_ansi AFTER DELETE ON trap_trigger FOR EACH ROW FOLLOWS trap_ad INSERT INTO "trap_trigger_log" ("what") VALUES ('a\' || 'b')$$
 SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE'$$
 CREATE TRIGGER `odd ``name``; it's` AFTER DELETE ON trap_trigger FOR EACH ROW SET @gone = OLD.id$$
+CREATE TRIGGER `x */; DROP TABLE trap_trigger_log; #` AFTER DELETE ON trap_trigger FOR EACH ROW SET @gone = OLD.id$$
 SET SESSION sql_mode = ''$$
 DELIMITER ;
 INSERT INTO trap_trigger (v) VALUES ('with triggers'), ('to go');

@@ -23,6 +23,7 @@ from ulasis_backup.errors import (
 )
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.contents import Contents, ContentsReader
+from ulasis_backup.methods.mend import quote_triggers
 from ulasis_backup.methods.sections import split
 from ulasis_backup.model import LeftOut, Login, ObjectKind, TextLoss
 from ulasis_backup.mysql import privileges, programs, schema
@@ -227,7 +228,8 @@ class SqlCapture:
             output = programs.read_from(command, inherit=inherit, warnings=self._warnings)
             with closing(output):
                 try:
-                    for piece in split(output):
+                    triggers = plan.catalogue.names(ObjectKind.TRIGGER)
+                    for piece in quote_triggers(split(output), triggers):
                         self._reader.update(piece)
                         yield piece.data
                 except ProgramFailed as error:
