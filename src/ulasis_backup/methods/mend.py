@@ -1,7 +1,7 @@
 """What dump programs print wrongly, put right while the dump flows.
 
-mariadb-dump 10.11.18 prints ``DROP TRIGGER IF EXISTS name`` without quotes (10.11.19 quotes): with an
-odd name the dump would not load, and its author could have statements run by whoever restores it.
+mariadb-dump 10.11.18 prints ``DROP TRIGGER IF EXISTS name`` without quotes (10.11.19 quotes): with
+an odd name the dump would not load, and its author could have statements run at the restore.
 """
 
 from __future__ import annotations
