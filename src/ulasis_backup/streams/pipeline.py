@@ -75,10 +75,11 @@ def blocks(chunks: Chunks, size: int) -> Chunks:
         have += len(chunk)
         if have >= size:
             block = held[0] if len(held) == 1 else b"".join(held)
-            while len(block) > 2 * size:
-                yield block[:size]
-                block = block[size:]
-            yield block
+            begin = 0
+            while len(block) - begin > 2 * size:
+                yield block[begin : begin + size]
+                begin += size
+            yield block[begin:]
             held, have = [], 0
     if have:
         yield b"".join(held)
