@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.dumps import quoted
 from ulasis_backup.errors import SchemaChanged
 from ulasis_backup.methods.mend import quote_triggers
 from ulasis_backup.methods.sections import Part, Piece
@@ -14,15 +15,11 @@ NAMES = ["plain", "odd name; x", "ba`ck", "x */; DROP DATABASE prod; -- ", "two\
 NAME = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
-def quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
-
-
-def section(printed: list[str]) -> Piece:
+def section(printed: list[str], body: str = "SET @a = 1") -> Piece:
     """Return a section as it follows a table's rows."""
     text = "".join(
         f"/*!50003 SET sql_mode = '' */ ;\n/*!50032 DROP TRIGGER IF EXISTS {name} */;\n"
-        f"DELIMITER ;;\n/*!50003 CREATE*/ /*!50003 TRIGGER t BEFORE INSERT ON a SET @a = 1 */;;\n"
+        f"DELIMITER ;;\n/*!50003 CREATE*/ /*!50003 TRIGGER t BEFORE INSERT ON a {body} */;;\n"
         "DELIMITER ;\n"
         for name in printed
     )
@@ -49,6 +46,17 @@ def test_a_name_that_is_its_own_quotes_is_told_from_a_quoted_one() -> None:
 def test_a_trigger_that_nobody_knows_is_refused() -> None:
     with pytest.raises(SchemaChanged, match="trigger new was created"):
         list(quote_triggers([section(["new"])], ["old"]))
+
+
+def test_the_new_trigger_is_named_not_the_old_one() -> None:
+    with pytest.raises(SchemaChanged, match="trigger `new` was created"):
+        list(quote_triggers([section(["`old`", "`new`"])], ["old"]))
+
+
+def test_what_looks_like_a_drop_inside_of_a_body_is_left_alone() -> None:
+    body = "SET @a = '\n/*!50032 DROP TRIGGER IF EXISTS ghost */;\n'"
+    (found,) = quote_triggers([section(["x", "y"], body)], ["x", "y"])
+    assert found == section(["`x`", "`y`"], body)
 
 
 def test_rows_and_routines_are_left_alone() -> None:

@@ -20,7 +20,7 @@ from ulasis_backup.streams.keys import DataKey, Digest, fingerprint
 _AUTO_INCREMENT = re.compile(rb"(?m)^(\) ENGINE=.*?) AUTO_INCREMENT=(\d+)\b")
 _SETVAL = re.compile(rb"(?m)^(?:DO|SELECT) SETVAL\([^\n]*\n")
 _SECTION_COMMENT = re.compile(rb"--\n-- [^\n]*\n--\n")
-_BLOCK = re.compile(rb"(?ms)^DELIMITER ;;\n.*?^DELIMITER ;\n")
+BLOCK = re.compile(rb"(?ms)^DELIMITER ;;\n.*?^DELIMITER ;\n")
 _EVENT = re.compile(rb"(?m)^/\*!50106 DROP EVENT IF EXISTS (`(?:[^`]|``)*`) \*/;;?\nDELIMITER ;;\n")
 _DROP = re.compile(
     rb"DROP (TRIGGER|EVENT|PROCEDURE|FUNCTION|PACKAGE BODY|PACKAGE) IF EXISTS (`(?:[^`]|``)*`)"
@@ -229,7 +229,7 @@ def blocks_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
     # Behind the section's own comment, which names the database.
     head = _SECTION_COMMENT.match(text)
     end = head.end() if head else 0
-    for match in _BLOCK.finditer(text, end):
+    for match in BLOCK.finditer(text, end):
         drops = _DROP.findall(text, end, match.start())
         if not drops:
             raise DumpFailed("the dump holds an object without a name", hint="report this dump")

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ulasis_backup.errors import SchemaChanged
+from ulasis_backup.methods.contents import BLOCK
 from ulasis_backup.methods.sections import Part, Piece
+from ulasis_backup.mysql.server import quote_bytes
 
-_DROP_TRIGGER = re.compile(
-    rb"(?s)^(/\*!\d+ DROP TRIGGER IF EXISTS )(.*?)( \*/;\nDELIMITER ;;\n)", re.MULTILINE
-)
+_DROP_TRIGGER = re.compile(rb"(?ms)^/\*!\d+ DROP TRIGGER IF EXISTS (.*) \*/;\n\Z")
+"""The end of what stands before a trigger's ``DELIMITER ;;`` block."""
 
 
 def quote_triggers(pieces: Iterable[Piece], names: Iterable[str]) -> Iterator[Piece]:
@@ -23,24 +24,39 @@ def quote_triggers(pieces: Iterable[Piece], names: Iterable[str]) -> Iterator[Pi
 
     Raises SchemaChanged when a trigger is dropped that has none of the names.
     """
-    quoted = {_raw(name): b"`" + _raw(name).replace(b"`", b"``") + b"`" for name in names}
+    quoted = {_printed(name): quote_bytes(name) for name in names}
     for piece in pieces:
-        if piece.part in (Part.AFTER_ROWS, Part.TABLE) and _DROP_TRIGGER.search(piece.data):
-            yield replace(piece, data=_mended(piece, quoted))
+        if piece.part in (Part.AFTER_ROWS, Part.TABLE):
+            yield _mended(piece, quoted)
         else:
             yield piece
 
 
-def _mended(piece: Piece, quoted: dict[bytes, bytes]) -> bytes:
-    printed = [match[2] for match in _DROP_TRIGGER.finditer(piece.data)]
-    # A trigger may be called `x`, quotes and all: one program does not quote only some.
-    if set(printed) <= set(quoted.values()):
-        return piece.data
-    if unknown := set(printed) - set(quoted):
-        name = min(unknown).decode(errors="replace")
-        raise SchemaChanged(f"trigger {name} was created while the dump ran", hint="run it again")
-    return _DROP_TRIGGER.sub(lambda match: match[1] + quoted[match[2]] + match[3], piece.data)
+def _mended(piece: Piece, quoted: dict[bytes, bytes]) -> Piece:
+    # Bodies lie inside of the blocks: what looks like a DROP there is somebody's text.
+    befores, begin = [], 0
+    for block in BLOCK.finditer(piece.data):
+        befores.append(_DROP_TRIGGER.search(piece.data, begin, block.start()))
+        begin = block.end()
+    drops = [match for match in befores if match]
+    # A trigger may be called `x`, quotes and all: no program quotes only some.
+    if {match[1] for match in drops} <= set(quoted.values()):
+        return piece
+    parts, begin = [], 0
+    for match in drops:
+        parts += [piece.data[begin : match.start(1)], _known(match[1], quoted)]
+        begin = match.end(1)
+    return replace(piece, data=b"".join([*parts, piece.data[begin:]]))
 
 
-def _raw(name: str) -> bytes:
+def _known(name: bytes, quoted: dict[bytes, bytes]) -> bytes:
+    if name in quoted:
+        return quoted[name]
+    if name in quoted.values():
+        return name
+    printed = name.decode(errors="replace")
+    raise SchemaChanged(f"trigger {printed} was created while the dump ran", hint="run it again")
+
+
+def _printed(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")

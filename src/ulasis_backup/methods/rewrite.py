@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ulasis_backup.errors import Refused
 from ulasis_backup.methods.sections import Part, Piece
+from ulasis_backup.mysql.server import quote_bytes
 
 REWRITTEN = frozenset({Part.TABLE, Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW})
 ALTER_DATABASE = [b"ALTER", b"DATABASE"]
@@ -80,7 +81,7 @@ def rewrite(text: bytes, rename: Rename, *, where: str) -> bytes:
             continue
         if index > 1 and [t.text.upper() for t in tokens[index - 2 : index]] == ALTER_DATABASE:
             # The dump sets the database's collation around some routines, by its name.
-            out += [text[done : token.begin], _quote(rename.new)]
+            out += [text[done : token.begin], quote_bytes(rename.new)]
             done = token.end
             continue
         if after != b".":
@@ -92,7 +93,7 @@ def rewrite(text: bytes, rename: Rename, *, where: str) -> bytes:
         target = tokens[index + 2].name if index + 2 < len(tokens) else None
         if name != rename.old or target not in rename.known:
             raise _unclear(where, name, target)
-        out += [text[done : token.begin], _quote(rename.new)]
+        out += [text[done : token.begin], quote_bytes(rename.new)]
         done = token.end
     if alone and qualifying:
         raise _unclear(where, rename.old, None)
@@ -161,10 +162,6 @@ def _pattern(*, ansi: bool, backslash: bool) -> re.Pattern[bytes]:
 
 
 _PATTERNS: dict[tuple[bool, bool], re.Pattern[bytes]] = {}
-
-
-def _quote(name: str) -> bytes:
-    return b"`" + name.encode("utf-8", "surrogateescape").replace(b"`", b"``") + b"`"
 
 
 def _unclear(where: str, name: str, target: str | None) -> Refused:

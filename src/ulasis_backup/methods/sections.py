@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ulasis_backup.errors import DumpFailed
+from ulasis_backup.mysql.server import quote_bytes
 from ulasis_backup.streams.pipeline import Chunks
 
 ROWS_BEGIN = b" DISABLE KEYS */;"
@@ -198,9 +199,8 @@ class Splitter:
     def _begin(self, part: Part, name: str) -> None:
         self._part, self._name, self._seen, self._tail = part, name, 0, b""
         self._unended = 0
-        quoted = name.encode("utf-8", "surrogateescape").replace(b"`", b"``")
         # With the name: a name may itself hold what ends the rows of others.
-        self._rows_end = b"/*!40000 ALTER TABLE `" + quoted + b"` ENABLE KEYS */;\n"
+        self._rows_end = b"/*!40000 ALTER TABLE " + quote_bytes(name) + b" ENABLE KEYS */;\n"
 
     def _cut(self, end: int) -> Piece:
         """Return the current section, which ends at *end* of the text held."""

@@ -133,6 +133,11 @@ def quote(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def quote_bytes(name: str) -> bytes:
+    """Return ``quote(name)`` as it stands in a dump."""
+    return quote(name).encode("utf-8", "surrogateescape")
+
+
 @contextlib.contextmanager
 def locked(server: Server, database: str) -> Iterator[None]:
     """Keep other backups and restores of *database* on this server away; raises Busy.
