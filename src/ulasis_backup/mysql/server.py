@@ -101,6 +101,17 @@ class Server:
         """Run *sql* for its effect."""
         self.query(sql, arguments)
 
+    def run_bytes(self, sql: bytes) -> list[dict[str, Any]]:
+        """Run *sql*, sent as it is, and return each row by column, all text as bytes."""
+        self.connection.use_unicode = False
+        try:
+            with _said(self.login), self.connection.cursor() as cursor:
+                cursor.execute(sql)  # type: ignore[call-overload]  # it takes bytes too
+                names = [str(column[0]) for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        finally:
+            self.connection.use_unicode = True
+
 
 class QueryFailed(ServerError):
     """A statement failed; ``number`` is the server's error number."""

@@ -1,0 +1,235 @@
+"""Creating the objects of a database from their definitions, over the protocol.
+
+Without a client program there is no DELIMITER that a body could hold, and bytes go to the server
+as they came from it, in the session settings in which the object was first made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from ulasis_backup.errors import LoadFailed
+from ulasis_backup.model import ObjectKind
+from ulasis_backup.mysql.definitions import TABLE, UTF8, Definition, auto_increment_spot
+from ulasis_backup.mysql.prepared import Value, prepared
+from ulasis_backup.mysql.server import QueryFailed, Server, quote, quote_bytes
+from ulasis_backup.mysql.tokens import hex_strings
+
+OURS: dict[str, Value] = {
+    "character_set_client": "utf8mb4",
+    "collation_connection": "utf8mb4_general_ci",
+    "time_zone": "+00:00",
+    "sql_mode": "",
+    "foreign_key_checks": 0,
+}
+TABLE_MODES = "ALLOW_INVALID_DATES,IGNORE_BAD_TABLE_OPTIONS"
+WISHED: dict[str, Value] = {
+    "innodb_strict_mode": 0,
+    # NOT NULL without a default must not become DEFAULT CURRENT_TIMESTAMP.
+    "explicit_defaults_for_timestamp": 1,
+    "character_set_collations": "",
+    "check_constraint_checks": 0,
+    "system_versioning_alter_history": "KEEP",
+    "sql_require_primary_key": 0,
+    "sql_generate_invisible_primary_key": 0,
+    "unique_checks": 0,
+}
+HINTS = {
+    1298: "load the time zone tables of the target: mariadb-tzinfo-to-sql /usr/share/zoneinfo",
+    1418: "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again",
+    1419: "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again",
+    1227: "the restore login needs SET USER (or SUPER) for objects of other definers",
+    1021: "the target server has no room left",
+    1114: "the target server has no room left",
+}
+_IDENTIFIER = rb'(?:`(?:[^`]|``)*`|"(?:[^"]|"")*")'
+_DEFINER = rb"DEFINER=(?P<definer>" + _IDENTIFIER + rb"(?:@" + _IDENTIFIER + rb")?)"
+_HEAD = re.compile(
+    rb"CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?(?:" + _DEFINER + rb" )?"
+    rb"(?:(?:AGGREGATE )?(?:PROCEDURE|FUNCTION|EVENT|PACKAGE BODY|PACKAGE) " + _IDENTIFIER + rb")?",
+    re.DOTALL,
+)
+_STATUS = re.compile(
+    rb" ON SCHEDULE .*? ON COMPLETION (?:NOT )?PRESERVE "
+    rb"(?P<status>ENABLE|DISABLE(?: ON \w+)?)"
+    rb"(?: COMMENT '(?:[^'\\]|\\.|'')*')? DO ",
+    re.DOTALL,
+)
+
+
+def create(server: Server, database: str, definition: Definition) -> None:
+    """Create one object in *database*, which may have another name than the one it came from.
+
+    Tables come empty, with their AUTO_INCREMENT; sequences stand where they stood; events that
+    were enabled come disabled until ``enable_events``. Raises LoadFailed.
+    """
+    with _said(definition):
+        _create(server, database, definition)
+
+
+def create_views(server: Server, database: str, views: Sequence[Definition]) -> None:
+    """Create *views* in whichever order works; raises LoadFailed for the first that never does."""
+    left = list(views)
+    while left:
+        failed: list[tuple[Definition, QueryFailed]] = []
+        for view in left:
+            try:
+                _create(server, database, view)
+            except QueryFailed as error:
+                failed.append((view, error))
+        if len(failed) == len(left):
+            with _said(failed[0][0]):
+                raise failed[0][1]
+        left = [view for view, _ in failed]
+
+
+def enable_events(server: Server, database: str, definitions: Iterable[Definition]) -> None:
+    """Switch on the events among *definitions* that were on; raises LoadFailed."""
+    for event in definitions:
+        match = _status(event) if event.kind == ObjectKind.EVENT else None
+        if match and match["status"] == b"ENABLE":
+            # Without these settings and the definer it would be given ours.
+            with _said(event), _made_like(server, database, event):
+                head = _HEAD.match(event.text)
+                definer = head["definer"] if head and head["definer"] else None
+                named = b"DEFINER=%s " % definer if definer else b""
+                sql = b"ALTER %sEVENT %s ENABLE" % (named, quote_bytes(event.name))
+                server.run_bytes(_converted(server, event, sql))
+
+
+def run(server: Server, database: str, statement: bytes) -> None:
+    """Run an ALTER TABLE of ``deferred.split_keys`` in *database*; raises LoadFailed."""
+    with _said(Definition(kind=TABLE, name="", text=statement)):
+        table = Definition(kind=TABLE, name="", text=b"")
+        with _made_like(server, database, table):
+            server.run_bytes(statement)
+
+
+def _create(server: Server, database: str, definition: Definition) -> None:
+    with _made_like(server, database, definition):
+        server.run_bytes(_statement(server, definition))
+        if definition.kind == ObjectKind.SEQUENCE:
+            _put(server, definition)
+
+
+@contextlib.contextmanager
+def _made_like(server: Server, database: str, definition: Definition) -> Iterator[None]:
+    """Prepare the session as it was when *definition* was made."""
+    modes = TABLE_MODES if server.is_mariadb else "ALLOW_INVALID_DATES"
+    settings = OURS | {"sql_mode": modes if definition.kind == TABLE else definition.sql_mode}
+    if definition.charset_client:
+        settings["character_set_client"] = definition.charset_client
+        settings["collation_connection"] = definition.collation_connection
+    if definition.time_zone:
+        settings["time_zone"] = definition.time_zone
+    wished = WISHED
+    if "created" in definition.extra:
+        # An event whose time is over would be dropped at once, or not be created at all.
+        wished = wished | {"timestamp": int(definition.extra["created"])}
+    with (
+        _collated(server, database, definition.database_collation),
+        prepared(server, database, settings, wished=wished),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _collated(server: Server, database: str, collation: str) -> Iterator[None]:
+    """Give *database* another collation for a moment: objects with bodies remember it.
+
+    There is no variable for it: the server looks at the database itself.
+    """
+    sql = "SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s"
+    before = server.value(sql, (database,)) if collation else ""
+    if before == collation or not before:
+        yield
+        return
+    server.run(f"ALTER DATABASE {quote(database)} COLLATE {collation}")
+    try:
+        yield
+    finally:
+        server.run(f"ALTER DATABASE {quote(database)} COLLATE {before}")
+
+
+def _statement(server: Server, definition: Definition) -> bytes:
+    text = definition.text
+    if definition.kind == TABLE:
+        text = hex_strings(text)
+        spot = auto_increment_spot(text)
+        if spot is not None and "auto_increment" in definition.extra:
+            position = definition.extra["auto_increment"].encode()
+            text = b"%s AUTO_INCREMENT=%s%s" % (text[:spot], position, text[spot:])
+    elif definition.kind == ObjectKind.EVENT:
+        match = _status(definition)
+        if match and match["status"] == b"ENABLE":
+            begin, end = match.span("status")
+            text = text[:begin] + b"DISABLE" + text[end:]
+    return _converted(server, definition, text)
+
+
+def _status(event: Definition) -> re.Match[bytes] | None:
+    head = _HEAD.match(event.text)
+    return _STATUS.match(event.text, head.end()) if head else None
+
+
+def _put(server: Server, sequence: Definition) -> None:
+    """Put a new sequence where the old one stood: a row inserted replaces the only one."""
+    row = list(server.query(f"SELECT * FROM {quote(sequence.name)}")[0])
+    row[0], row[-1] = sequence.extra["position"], sequence.extra["cycles"]
+    values = ", ".join(str(value) for value in row)
+    server.run(f"INSERT INTO {quote(sequence.name)} VALUES ({values})")
+
+
+def _converted(server: Server, definition: Definition, text: bytes) -> bytes:
+    """Return *text* with what the server shows as UTF-8 in the character set of the old client.
+
+    That is what it writes itself: name and definer at the front, comment and type of a routine.
+    """
+    charset = definition.charset_client
+    if charset in UTF8 or definition.kind == ObjectKind.VIEW or text.isascii():
+        return text
+    head = _HEAD.match(text)
+    end = head.end() if head else 0
+    if definition.kind == ObjectKind.EVENT:
+        status = _STATUS.match(text, end)
+        end = status.end() if status else len(text)
+    out = _in_charset(server, text[:end], charset) + text[end:]
+    returns = definition.extra.get("returns")
+    comment = definition.extra.get("comment")
+    for shown in (
+        b" RETURNS %s" % returns.encode() if returns else b"",
+        b"    COMMENT '%s'\n" % _escaped(comment, definition.sql_mode) if comment else b"",
+    ):
+        if shown:
+            out = out.replace(shown, _in_charset(server, shown, charset), 1)
+    return out
+
+
+def _escaped(comment: str, sql_mode: str) -> bytes:
+    """Return *comment* as SHOW CREATE PROCEDURE puts it between quotes."""
+    text = comment.replace("'", "''")
+    if "NO_BACKSLASH_ESCAPES" not in sql_mode:
+        for letter, shown in (("\\", "\\\\"), ("\0", "\\0"), ("\n", "\\n"), ("\r", "\\r")):
+            text = text.replace(letter, shown)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _in_charset(server: Server, text: bytes, charset: str) -> bytes:
+    if text.isascii():
+        return text
+    converted = server.value(
+        f"SELECT HEX(CONVERT(CONVERT(X'{text.hex()}' USING utf8mb4) USING {charset}))"
+    )
+    return bytes.fromhex(str(converted))
+
+
+@contextlib.contextmanager
+def _said(definition: Definition) -> Iterator[None]:
+    try:
+        yield
+    except QueryFailed as error:
+        what = f"{definition.kind} {definition.name}".strip()
+        hint = HINTS.get(error.number, error.hint)
+        raise LoadFailed(f"{what} could not be created: {error.message}", hint=hint) from None
