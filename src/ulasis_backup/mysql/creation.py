@@ -47,8 +47,8 @@ HINTS = {
 _IDENTIFIER = rb'(?:`(?:[^`]|``)*`|"(?:[^"]|"")*")'
 _DEFINER = rb"DEFINER=(?P<definer>" + _IDENTIFIER + rb"(?:@" + _IDENTIFIER + rb")?)"
 _HEAD = re.compile(
-    rb"CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?(?:" + _DEFINER + rb" )?"
-    rb"(?:(?:AGGREGATE )?(?:PROCEDURE|FUNCTION|EVENT|PACKAGE BODY|PACKAGE) " + _IDENTIFIER + rb")?",
+    rb"CREATE (?:OR REPLACE )?(?:" + _DEFINER + rb" )?"
+    rb"(?:EVENT " + _IDENTIFIER + rb")?",
     re.DOTALL,
 )
 _STATUS = re.compile(
@@ -57,6 +57,7 @@ _STATUS = re.compile(
     rb"(?: COMMENT '(?:[^'\\]|\\.|'')*')? DO ",
     re.DOTALL,
 )
+_RETURNS = re.compile(rb"\) RETURNS (?:enum|set)\((?:'(?:[^'\\]|\\.|'')*',?)+\)", re.DOTALL)
 
 
 def create(server: Server, database: str, definition: Definition) -> None:
@@ -96,7 +97,7 @@ def enable_events(server: Server, database: str, definitions: Iterable[Definitio
                 definer = head["definer"] if head and head["definer"] else None
                 named = b"DEFINER=%s " % definer if definer else b""
                 sql = b"ALTER %sEVENT %s ENABLE" % (named, quote_bytes(event.name))
-                server.run_bytes(_converted(server, event, sql))
+                server.run_bytes(_in_charset(server, sql, event.charset_client))
 
 
 def run(server: Server, database: str, statement: bytes) -> None:
@@ -185,26 +186,28 @@ def _put(server: Server, sequence: Definition) -> None:
 def _converted(server: Server, definition: Definition, text: bytes) -> bytes:
     """Return *text* with what the server shows as UTF-8 in the character set of the old client.
 
-    That is what it writes itself: name and definer at the front, comment and type of a routine.
+    That is, of triggers the definer, of events all but the body, of routines type and comment.
     """
     charset = definition.charset_client
     if charset in UTF8 or definition.kind == ObjectKind.VIEW or text.isascii():
         return text
+    if definition.kind in (ObjectKind.TRIGGER, ObjectKind.EVENT):
+        end = _end_of_head(definition, text)
+        return _in_charset(server, text[:end], charset) + text[end:]
+    returns = _RETURNS.search(text)
+    comment = definition.extra.get("comment", "")
+    shown = b"    COMMENT '%s'\n" % _escaped(comment, definition.sql_mode)
+    for part in (returns[0] if returns else b"", shown):
+        if not part.isascii():
+            text = text.replace(part, _in_charset(server, part, charset), 1)
+    return text
+
+
+def _end_of_head(definition: Definition, text: bytes) -> int:
     head = _HEAD.match(text)
     end = head.end() if head else 0
-    if definition.kind == ObjectKind.EVENT:
-        status = _STATUS.match(text, end)
-        end = status.end() if status else len(text)
-    out = _in_charset(server, text[:end], charset) + text[end:]
-    returns = definition.extra.get("returns")
-    comment = definition.extra.get("comment")
-    for shown in (
-        b" RETURNS %s" % returns.encode() if returns else b"",
-        b"    COMMENT '%s'\n" % _escaped(comment, definition.sql_mode) if comment else b"",
-    ):
-        if shown:
-            out = out.replace(shown, _in_charset(server, shown, charset), 1)
-    return out
+    status = _STATUS.match(text, end) if definition.kind == ObjectKind.EVENT else None
+    return status.end() if status else end
 
 
 def _escaped(comment: str, sql_mode: str) -> bytes:
@@ -217,7 +220,7 @@ def _escaped(comment: str, sql_mode: str) -> bytes:
 
 
 def _in_charset(server: Server, text: bytes, charset: str) -> bytes:
-    if text.isascii():
+    if text.isascii() or charset in UTF8:
         return text
     converted = server.value(
         f"SELECT HEX(CONVERT(CONVERT(X'{text.hex()}' USING utf8mb4) USING {charset}))"

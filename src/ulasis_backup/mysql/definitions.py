@@ -22,6 +22,8 @@ from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server, quote, quote_bytes
 from ulasis_backup.mysql.tokens import TABLE_TOKEN, identifiers, table_options
 
+Beside = dict[tuple[ObjectKind, str], dict[str, str]]
+
 TABLE = "table"
 ORDER = (
     ObjectKind.FUNCTION, ObjectKind.PROCEDURE, ObjectKind.PACKAGE, ObjectKind.PACKAGE_BODY,
@@ -51,7 +53,7 @@ class Definition:
     ``kind`` is ``table`` or an ObjectKind. ``extra`` holds what stands beside the text: of tables
     ``auto_increment``; of sequences ``position`` and ``cycles``; of triggers ``table``,
     ``timing``, ``event`` and ``order``; of events ``status`` and ``created`` (seconds, UTC); of
-    routines of old clients ``comment`` and ``returns``.
+    routines of old clients ``comment``.
     """
 
     kind: str
@@ -140,18 +142,24 @@ def _reading(server: Server, database: str) -> contextlib.AbstractContextManager
 def _read(
     server: Server, database: str, found: Catalogue, broken: set[str]
 ) -> Iterator[Definition]:
-    for table in found.tables:
+    # In an order of our own: to the server `Case` and `case` may be equal.
+    for table in sorted(found.tables, key=lambda table: (not table.is_sequence, table.name)):
         if table.is_sequence:
             yield _sequence(server, table.name)
-    for table in found.tables:
-        if not table.is_sequence:
+        else:
             yield _table(server, database, table.name)
     beside = _beside(server, database)
     for kind in ORDER:
-        for name in found.names(kind):
+        for name in sorted(found.names(kind), key=lambda name: _place(beside, (kind, name))):
             if kind is not ObjectKind.VIEW or name not in broken:
-                extra = beside.get((kind, name), {})
-                yield _object(server, database, (kind, name), extra=extra)
+                yield _object(server, database, (kind, name), extra=beside.get((kind, name), {}))
+
+
+def _place(beside: Beside, which: tuple[ObjectKind, str]) -> tuple[str, str, str, int, str]:
+    """Return where an object stands among its kind: triggers of one event in their order."""
+    extra = beside.get(which, {})
+    table, timing, event = (extra.get(key, "") for key in ("table", "timing", "event"))
+    return table, timing, event, int(extra.get("order", 0)), which[1]
 
 
 def _table(server: Server, database: str, name: str) -> Definition:
@@ -187,8 +195,8 @@ def _object(
         text = _unqualified(text, database)
     mode, client, connection, collation = (_word(shown.get(name)) for name in _FIELDS)
     if client in UTF8:
-        # Shown and sent in the same character set, they need no care.
-        extra = {key: extra[key] for key in extra.keys() - {"comment", "returns"}}
+        # Shown and sent in the same character set, a comment needs no care.
+        extra = {key: extra[key] for key in extra if key != "comment"}
     return Definition(
         kind=kind, name=name, text=text, sql_mode=mode, charset_client=client,
         collation_connection=connection, database_collation=collation,
@@ -227,9 +235,9 @@ def _unqualified(text: bytes, database: str) -> bytes:
     return b"".join([*out, text[done:]])
 
 
-def _beside(server: Server, database: str) -> dict[tuple[ObjectKind, str], dict[str, str]]:
+def _beside(server: Server, database: str) -> Beside:
     """Return what SHOW CREATE does not tell, by kind and name."""
-    beside: dict[tuple[ObjectKind, str], dict[str, str]] = {}
+    beside: Beside = {}
     for name, table, timing, event, order in server.query(
         "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER "
         "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s",
@@ -243,12 +251,11 @@ def _beside(server: Server, database: str) -> dict[tuple[ObjectKind, str], dict[
         (database,),
     ):
         beside[(ObjectKind.EVENT, name)] = {"status": status, "created": str(int(created))}
-    for kind, name, comment, returns in server.query(
-        "SELECT ROUTINE_TYPE, ROUTINE_NAME, ROUTINE_COMMENT, DTD_IDENTIFIER "
-        "FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s",
+    for kind, name, comment in server.query(
+        "SELECT ROUTINE_TYPE, ROUTINE_NAME, ROUTINE_COMMENT FROM information_schema.ROUTINES "
+        "WHERE ROUTINE_SCHEMA = %s",
         (database,),
     ):
-        described = {"comment": comment or "", "returns": returns or ""}
-        described = {key: value for key, value in described.items() if not value.isascii()}
+        described = {} if (comment or "").isascii() else {"comment": comment}
         beside[(ObjectKind(kind.lower()), name)] = described
     return beside
