@@ -83,6 +83,17 @@ def table_key(server: Server, database: str, table: str) -> Key | None:
     return None
 
 
+def bounds(server: Server, database: str, table: str, key: Key) -> tuple[int, int] | None:
+    """Return the smallest and the largest value of *key*'s first column, an integer.
+
+    None for a table without rows.
+    """
+    column = quote(key.columns[0].name)
+    name = f"{quote(database)}.{quote(table)}"
+    low, high = server.query(f"SELECT MIN({column}), MAX({column}) FROM {name}")[0]
+    return None if low is None else (int(low), int(high))
+
+
 def condition(key: Key, begin: Boundary | None, end: Boundary | None) -> str:
     """Return the WHERE condition of a range; empty where it has no bounds."""
     parts = []

@@ -88,7 +88,7 @@ class Server:
 
     def query(self, sql: str, arguments: Sequence[object] | None = None) -> list[Row]:
         """Run *sql* and return all rows. Raises ServerError and its children."""
-        with _said(self.login), self.connection.cursor() as cursor:
+        with translated(self.login), self.connection.cursor() as cursor:
             cursor.execute(sql, arguments)
             return list(cursor.fetchall())
 
@@ -105,7 +105,7 @@ class Server:
         """Run *sql*, sent as it is, and return each row by column, all text as bytes."""
         self.connection.use_unicode = False
         try:
-            with _said(self.login), self.connection.cursor() as cursor:
+            with translated(self.login), self.connection.cursor() as cursor:
                 cursor.execute(sql)  # type: ignore[call-overload]  # it takes bytes too
                 names = [str(column[0]) for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -127,11 +127,11 @@ def connect(login: Login, *, database: str | None = None) -> Iterator[Server]:
 
     Raises ServerUnreachable, LoginRefused, ServerUnsuitable.
     """
-    with _said(login):
+    with translated(login):
         connection = pymysql.connect(**_arguments(login, database))
         connection.encoding = LENIENT
     try:
-        with _said(login):
+        with translated(login):
             server = _guarded(connection, login)
         yield server
     finally:
@@ -255,7 +255,7 @@ def _version(text: str) -> ServerVersion:
 
 
 @contextlib.contextmanager
-def _said(login: Login) -> Iterator[None]:
+def translated(login: Login) -> Iterator[None]:
     """Turn errors of the driver into ours; none of them shows the password."""
     try:
         yield
