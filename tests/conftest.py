@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from support.server import Command, command_for, fresh_database, networked_server
+from support.server import (
+    SERVERS,
+    Command,
+    command_for,
+    fresh_database,
+    networked_server,
+    servers_folder,
+)
 from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
 from ulasis_backup.mysql.server import Server, connect
 
@@ -23,6 +30,21 @@ def scratch() -> Iterator[ScratchServer]:
 def networked() -> Iterator[tuple[ScratchServer, int]]:
     """Return a second MariaDB, without binlog, and the TCP port it listens on at 127.0.0.1."""
     with networked_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def any_server(request: pytest.FixtureRequest) -> Iterator[ScratchServer]:
+    """Return a running server, each of SERVERS in turn, with a binlog; skips where there is none.
+
+    Of the system's MariaDB it is the same one as ``scratch``.
+    """
+    folder = servers_folder(request.param)
+    if folder is None:
+        yield request.getfixturevalue("scratch")
+        return
+    options = ("--log-bin", "--server-id=1")
+    with scratch_server(options=options, programs_folder=folder) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.faults import wait_until
-from support.server import Command
+from support.server import Command, own_server, servers_folder
 from ulasis_backup.errors import ProgramMissing, ScratchServerFailed
 from ulasis_backup.mysql.scratch import ScratchServer, scratch_server, sweep
 from ulasis_backup.mysql.server import connect
@@ -37,16 +37,32 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_a_scratch_server_listens_on_no_network_port(scratch: ScratchServer) -> None:
-    assert _network_sockets_of(scratch.pid) == set()
+def test_a_scratch_server_listens_on_no_network_port(any_server: ScratchServer) -> None:
+    assert _network_sockets_of(any_server.pid) == set()
     assert _network_sockets_of(os.getpid()) is not None
 
 
-def test_a_scratch_server_is_private(scratch: ScratchServer) -> None:
-    assert scratch.folder.stat().st_mode & 0o777 == 0o700
-    with connect(scratch.login) as server:
+def test_a_scratch_server_is_private(any_server: ScratchServer) -> None:
+    assert any_server.folder.stat().st_mode & 0o777 == 0o700
+    with connect(any_server.login) as server:
         assert str(server.value("SELECT @@skip_networking")) == "1"
         assert server.value("SELECT @@event_scheduler") == "OFF"
+
+
+def test_a_scratch_server_has_a_binlog_when_it_is_asked_for(any_server: ScratchServer) -> None:
+    with connect(any_server.login) as server:
+        assert str(server.value("SELECT @@log_bin")) == "1"
+
+
+def test_a_scratch_server_of_mysql_has_no_binlog_unless_asked() -> None:
+    with own_server(name="mysql-9") as running, connect(running.login) as server:
+        assert not server.is_mariadb
+        assert str(server.value("SELECT @@log_bin")) == "0"
+
+
+def test_a_server_that_was_not_fetched_is_skipped_with_the_reason() -> None:
+    with pytest.raises(pytest.skip.Exception, match="scripts/servers"):
+        servers_folder("no-such-server")
 
 
 def test_a_scratch_server_is_gone_after_its_use_and_after_an_error() -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ulasis_backup.model import Login
 from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
 from ulasis_backup.mysql.server import Server, connect, quote
@@ -118,10 +120,33 @@ def command_for(login: Login, home: Path, database: str, **settings: str) -> Com
     )
 
 
+DEBIANS_OWN = "mariadb-10.11"
+SERVERS = (DEBIANS_OWN, "mariadb-11.8", "mysql-9")
+"""The servers that tests can run on: the system's, whatever its version, and what scripts/servers
+fetches."""
+
+ROOT = Path(__file__).parents[2]
+
+
+def servers_folder(name: str) -> Path | None:
+    """Return where the programs of the server *name* lie, None for the system's own.
+
+    Skips the test, with the reason, where scripts/servers could not fetch it.
+    """
+    if name == DEBIANS_OWN:
+        return None
+    folder = ROOT / ".tools" / "servers" / name
+    if (folder / "bin").is_dir():
+        return folder / "bin"
+    reason = folder.with_name(f"{name}.missing")
+    why = reason.read_text().strip() if reason.exists() else "run scripts/servers to fetch it"
+    pytest.skip(f"no {name} here: {why}")
+
+
 @contextlib.contextmanager
-def own_server(*options: str) -> Iterator[ScratchServer]:
-    """Run a scratch server for one test that harms it."""
-    with scratch_server(options=options) as running:
+def own_server(*options: str, name: str = DEBIANS_OWN) -> Iterator[ScratchServer]:
+    """Run a scratch server for one test that harms it; *name* is one of SERVERS."""
+    with scratch_server(options=options, programs_folder=servers_folder(name)) as running:
         yield running
 
 

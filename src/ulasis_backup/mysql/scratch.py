@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ulasis_backup.errors import ProgramMissing, ScratchServerFailed, ServerUnreachable
-from ulasis_backup.model import Login, Secret
+from ulasis_backup.model import Flavour, Login, Secret
 from ulasis_backup.mysql import programs
 from ulasis_backup.mysql.programs import ProgramFailed
 from ulasis_backup.mysql.server import connect
@@ -34,17 +34,33 @@ POLL_SECONDS = 0.1
 LONGEST_SOCKET = 100
 """Bytes: the operating system limits the path of a socket to about 107."""
 
-UNSYNCED = ("--innodb-flush-method=nosync", "--skip-innodb-doublewrite")
+UNSYNCED = {
+    Flavour.MARIADB: ("--innodb-flush-method=nosync", "--skip-innodb-doublewrite"),
+    Flavour.MYSQL: ("--innodb-flush-method=nosync", "--innodb-doublewrite=OFF"),
+}
 """A scratch server is thrown away; waiting for its disk would be waiting for nothing."""
 
 OPTIONS = (
-    *UNSYNCED,
-    "--skip-networking", "--event-scheduler=OFF", "--skip-log-bin", "--skip-slave-start",
+    "--skip-networking", "--event-scheduler=OFF", "--skip-log-bin",
     "--innodb-flush-log-at-trx-commit=0", "--innodb-autoinc-lock-mode=2",
     "--innodb-buffer-pool-size=256M", "--max-allowed-packet=1G", "--character-set-server=utf8mb4",
     "--skip-name-resolve", "--performance-schema=OFF", "--sync-binlog=0",
 )  # fmt: skip
+OWN_OPTIONS = {
+    Flavour.MARIADB: ("--skip-slave-start",),
+    # Its folder for files is a fixed one of the system; the X plugin has a port of its own.
+    Flavour.MYSQL: ("--skip-replica-start", "--mysqlx=OFF", "--secure-file-priv=NULL"),
+}
 MISSING_HINT = "install mariadb-server-core (Debian, Ubuntu) or set BACKUP_PROGRAMS_DIR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Program:
+    """An installed server; ``installer`` is what makes a data folder, if that is another one."""
+
+    path: str
+    flavour: Flavour
+    installer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +76,18 @@ class ScratchServer:
 def scratch_server(
     *, options: Sequence[str] = (), programs_folder: Path | None = None
 ) -> Iterator[ScratchServer]:
-    """Initialise and start a MariaDB of our own in a temporary folder; end and remove it after.
+    """Initialise and start a server of our own in a temporary folder; end and remove it after.
 
-    *options* are added to the server's command line. Abandoned ones of killed owners are removed
-    first. Raises ProgramMissing, ScratchServerFailed.
+    *programs_folder* tells whose: the one whose programs lie there, MariaDB or MySQL; else the
+    system's. *options* are added to the server's command line. Abandoned servers of killed owners
+    are removed first. Raises ProgramMissing, ScratchServerFailed.
     """
     sweep()
-    server_program = _need(("mariadbd", "mysqld"), programs_folder)
-    installer = _need(("mariadb-install-db", "mysql_install_db"), programs_folder)
+    program = _program(programs_folder)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_parent_folder()))
     with _owned(folder) as owner, _removed(folder):
-        _initialise(installer, folder)
-        command = _command(server_program, folder, options)
+        _initialise(program, folder)
+        command = _command(program, folder, options)
         with _running(command, folder) as process:
             _write_owner(owner, process.pid)
             login = Login(
@@ -104,10 +120,29 @@ def _need(names: Sequence[str], folder: Path | None) -> str:
     return path
 
 
-def _initialise(installer: str, folder: Path) -> None:
-    command = [
-        installer, "--no-defaults", f"--datadir={folder / 'data'}", "--skip-test-db",
-        "--auth-root-authentication-method=normal", *UNSYNCED, *_as_root(),
+def _program(folder: Path | None) -> _Program:
+    # Absolute, for it runs in another folder.
+    folder = folder.absolute() if folder else None
+    path = _need(("mariadbd", "mysqld"), folder)
+    try:
+        version = programs.run([path, "--no-defaults", "--version"])
+    except ProgramFailed as error:
+        raise ScratchServerFailed(f"{path} does not run: {error.said[-500:]}") from None
+    if "mariadb" not in version.lower():
+        return _Program(path=path, flavour=Flavour.MYSQL)
+    installer = _need(("mariadb-install-db", "mysql_install_db"), folder)
+    return _Program(path=path, flavour=Flavour.MARIADB, installer=installer)
+
+
+def _initialise(program: _Program, folder: Path) -> None:
+    command = (
+        [program.installer, "--no-defaults", "--skip-test-db",
+         "--auth-root-authentication-method=normal"]
+        if program.installer
+        else [program.path, "--no-defaults", "--initialize-insecure", *OWN_OPTIONS[Flavour.MYSQL]]
+    )  # fmt: skip
+    command += [
+        f"--datadir={folder / 'data'}", *UNSYNCED[program.flavour], *_as_root(),
         # A starting server removes what lies in its tmpdir, other servers' tables included.
         f"--tmpdir={folder}",
     ]  # fmt: skip
@@ -118,11 +153,12 @@ def _initialise(installer: str, folder: Path) -> None:
         raise ScratchServerFailed(message, hint=_space_hint(folder)) from None
 
 
-def _command(program: str, folder: Path, options: Sequence[str]) -> list[str]:
+def _command(program: _Program, folder: Path, options: Sequence[str]) -> list[str]:
     return [
-        program, "--no-defaults", f"--datadir={folder / 'data'}", f"--socket={folder / 'socket'}",
-        f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}",
-        *OPTIONS, *options, *_as_root(),
+        program.path, "--no-defaults", f"--datadir={folder / 'data'}",
+        f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}",
+        *UNSYNCED[program.flavour], *OPTIONS, *OWN_OPTIONS[program.flavour], *options,
+        *_as_root(),
     ]  # fmt: skip
 
 
