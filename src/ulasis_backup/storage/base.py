@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from ulasis_backup.errors import IntegrityError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
@@ -51,3 +53,16 @@ class Storage(Protocol):
     def delete(self, name: str) -> None:
         """Remove *name*; idempotent."""
         ...
+
+
+def read_whole(storage: Storage, name: str, *, most: int) -> bytes:
+    """Return all bytes of *name*; raises BlobMissing, and IntegrityError beyond *most* bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in storage.open(name):
+        size += len(chunk)
+        if size > most:
+            hint = "it is damaged or not ours; use a copy"
+            raise IntegrityError(f"{name} is larger than {most} bytes", hint=hint)
+        chunks.append(chunk)
+    return b"".join(chunks)
