@@ -39,18 +39,18 @@ def payloads(packets: bytes) -> Iterator[bytes]:
     parts: list[bytes] = []
     while at < end:
         if at + HEADER > end or packets[at + 3]:
-            raise _malformed()
+            raise malformed()
         length = unpack_from("<I", packets, at)[0] & FULL
         following = at + HEADER + length
         if following > end:
-            raise _malformed()
+            raise malformed()
         parts.append(packets[at + HEADER : following])
         at = following
         if length < FULL:
             yield parts[0] if len(parts) == 1 else b"".join(parts)
             parts = []
     if parts:
-        raise _malformed()
+        raise malformed()
 
 
 def to_values(packets: bytes, columns: Sequence[Column]) -> Iterator[bytes]:
@@ -80,7 +80,7 @@ def _values(row: bytes, columns: int) -> Values:
     at, end = 0, len(row)
     for _ in range(columns):
         if at >= end:
-            raise _malformed()
+            raise malformed()
         first = row[at]
         at += 1
         if first == NULL:
@@ -89,17 +89,18 @@ def _values(row: bytes, columns: int) -> Values:
         if first > NULL:
             size = LONG.get(first, 0)
             if not size or at + size > end:
-                raise _malformed()
+                raise malformed()
             first = int.from_bytes(row[at : at + size], "little")
             at += size
         values.append(row[at : at + first])
         at += first
         if at > end:
-            raise _malformed()
+            raise malformed()
     if at != end:
-        raise _malformed()
+        raise malformed()
     return tuple(values)
 
 
-def _malformed() -> IntegrityError:
+def malformed() -> IntegrityError:
+    """Return the error for bytes that are no row packets."""
     return IntegrityError("what should be rows of a table is not", hint=HINT)

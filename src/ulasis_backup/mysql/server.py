@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 Row = tuple[Any, ...]
+Connector = Callable[..., Any]
+"""What makes a connection of PyMySQL's, or of a child of its class."""
 
 LONG = 86_400
 """Seconds: time-outs of our sessions, far above anything a backup waits for."""
@@ -122,13 +124,19 @@ class QueryFailed(ServerError):
 
 
 @contextlib.contextmanager
-def connect(login: Login, *, database: str | None = None) -> Iterator[Server]:
+def connect(
+    login: Login,
+    *,
+    database: str | None = None,
+    connector: Connector = pymysql.connect,
+) -> Iterator[Server]:
     """Open a guarded session as *login*, and close it.
 
-    Raises ServerUnreachable, LoginRefused, ServerUnsuitable.
+    *connector* makes the connection; another one may be able to do more. Raises
+    ServerUnreachable, LoginRefused, ServerUnsuitable.
     """
     with translated(login):
-        connection = pymysql.connect(**_arguments(login, database))
+        connection = connector(**_arguments(login, database))
         connection.encoding = LENIENT
     try:
         with translated(login):
