@@ -5,9 +5,6 @@ RENAME, TRUNCATE wait. New readers queue behind DDL that waits behind us, so a w
 through after a limit, and at once when it is the dump itself that queues. From then on, as with
 ``detect``, changes are found by comparing names, definitions and InnoDB's table numbers, and the
 run fails if there are any.
-
-RENAME and EXCHANGE PARTITION can be undone again before anybody compares. What the server
-counts of such statements finds those: without a lock, any of them during the dump is a failure.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ulasis_backup.errors import SchemaChanged, ServerError
@@ -23,24 +20,12 @@ from ulasis_backup.model import Login
 from ulasis_backup.mysql import privileges, schema
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, quote
+from ulasis_backup.mysql.still import HINT, compare, still, touches, waiting
 
-TABLES_A_STATEMENT = 50
 LOCK_SECONDS = 5
 POLL_SECONDS = 0.5
-REVERSIBLE = ("Com_rename_table", "Com_alter_table")
 OF_THE_DUMP = ("select /*!40001 sql_no_cache", "show create table", "show fields from")
 """How statements of the dump programs begin."""
-
-HINT = "run the backup again when the migration is done"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Still:
-    """What a schema looked like at one moment."""
-
-    definitions: dict[str, str]
-    table_ids: dict[str, int] | None
-    counters: dict[str, int]
 
 
 class SchemaGuard:
@@ -55,7 +40,7 @@ class SchemaGuard:
         self._found = found
         self._holding = threading.Lock()
         self.lost = "not asked to"
-        self._before = self._look()
+        self._before = still(server, database, found)
 
     @property
     def unchecked(self) -> bool:
@@ -66,17 +51,17 @@ class SchemaGuard:
         """Take the metadata lock of every table, or note why that was not possible."""
         self._server.run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
         self._server.run("START TRANSACTION")
-        names = [table.name for table in self._found.tables if table.is_transactional]
+        tables = [(self._database, t.name) for t in self._found.tables if t.is_transactional]
         try:
-            for start in range(0, len(names), TABLES_A_STATEMENT):
-                self._server.run(_touch(self._database, names[start : start + TABLES_A_STATEMENT]))
+            for statement in touches(tables):
+                self._server.run(statement)
         except QueryFailed as error:
             self._server.run("ROLLBACK")
             self.lost = f"a table could not be locked against DDL ({error.message})"
             return
         self.lost = ""
         # Between the first look and the locks something may have changed.
-        self._before = self._look()
+        self._before = still(self._server, self._database, self._found)
 
     def give_way(self, reason: str) -> None:
         """Release the locks for good."""
@@ -88,24 +73,10 @@ class SchemaGuard:
     def check(self) -> None:
         """Raise SchemaChanged unless the schema is what it was at the start."""
         with self._holding:
-            now = self._look()
-            _compare(self._before.definitions, now.definitions)
-            if self._before.table_ids is not None and now.table_ids is not None:
-                _compare(self._before.table_ids, now.table_ids)
-            if self.lost and self._before.counters != now.counters:
-                message = (
-                    "RENAME or ALTER ran on this server during the dump; whether it touched "
-                    f"{self._database} and was undone again cannot be told"
-                )
-                raise SchemaChanged(message, hint=HINT)
-
-    def _look(self) -> Still:
-        found = schema.catalogue(self._server, self._database)
-        return Still(
-            definitions=schema.definitions(self._server, self._database, found),
-            table_ids=schema.table_ids(self._server, self._database),
-            counters=_counters(self._server),
-        )
+            now = still(
+                self._server, self._database, schema.catalogue(self._server, self._database)
+            )
+            compare(self._before, now, database=self._database, held=not self.lost)
 
 
 class TableLocks:
@@ -146,9 +117,14 @@ def tables_locked(login: Login, database: str, names: Sequence[str]) -> Iterator
         return
     with connect(login) as server:
         server.run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS * 6}")
-        listed = ", ".join(f"{quote(database)}.{quote(name)} READ" for name in names)
-        server.run(f"LOCK TABLES {listed}")
-        yield TableLocks(server)
+        yield lock_tables(server, [(database, name) for name in names])
+
+
+def lock_tables(server: Server, tables: Sequence[tuple[str, str]]) -> TableLocks:
+    """Lock *tables*, pairs of database and name, against writing until *server* closes."""
+    listed = ", ".join(f"{quote(database)}.{quote(name)} READ" for database, name in tables)
+    server.run(f"LOCK TABLES {listed}")
+    return TableLocks(server)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,12 +190,14 @@ def _watch(watch: Watch) -> None:
     try:
         with connect(watch.login) as server:
             while not watch.done.wait(POLL_SECONDS):
-                waiting = _waiting(server)
-                if not waiting:
+                found = waiting(server)
+                of_dump = [one for one in found if one.statement.lower().startswith(OF_THE_DUMP)]
+                # Those who only want to write rows wait for locked tables, as they should.
+                if not of_dump and not any(one.is_ddl for one in found):
                     since = None
                     continue
                 since = since or time.monotonic()
-                if any(statement.startswith(OF_THE_DUMP) for statement in waiting):
+                if of_dump:
                     watch.give_way("DDL came before the dump had reached its table")
                     return
                 if time.monotonic() - since >= watch.wait:
@@ -231,32 +209,3 @@ def _watch(watch: Watch) -> None:
         # Without a watcher nobody may be kept waiting.
         with contextlib.suppress(ServerError):
             watch.give_way(f"the watcher for waiting DDL failed ({error.message})")
-
-
-def _waiting(server: Server) -> list[str]:
-    """Return the statements that wait for the metadata lock of a table."""
-    rows = server.query(
-        "SELECT COALESCE(INFO, '') FROM information_schema.PROCESSLIST "
-        "WHERE STATE LIKE 'Waiting for table metadata lock%%'"
-    )
-    return [str(statement).lower() for (statement,) in rows]
-
-
-def _touch(database: str, names: Sequence[str]) -> str:
-    selects = [f"(SELECT 1 FROM {quote(database)}.{quote(name)} LIMIT 0)" for name in names]
-    return " UNION ALL ".join(selects)
-
-
-def _counters(server: Server) -> dict[str, int]:
-    listed = ", ".join(f"'{name}'" for name in REVERSIBLE)
-    rows = server.query(f"SHOW GLOBAL STATUS WHERE Variable_name IN ({listed})")
-    return {str(name): int(value) for name, value in rows}
-
-
-def _compare(before: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Compare what there was; what came after the dump's moment is rightly not in the dump."""
-    changed = [name for name in before if before[name] != now.get(name)]
-    if changed:
-        names = ", ".join(sorted(changed)[:5])
-        message = f"the schema changed while it was dumped: {names}"
-        raise SchemaChanged(message, hint=HINT)

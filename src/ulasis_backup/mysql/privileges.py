@@ -13,7 +13,7 @@ GLOBAL_ONLY = frozenset(
     {
         "PROCESS", "RELOAD", "BINLOG MONITOR", "REPLICATION CLIENT", "SET USER", "SUPER",
         "SET_USER_ID", "SET_ANY_DEFINER", "ALLOW_NONEXISTENT_DEFINER", "SYSTEM_USER",
-        "SHOW_ROUTINE",
+        "SHOW_ROUTINE", "BACKUP_ADMIN", "FLUSH_TABLES",
     }
 )  # fmt: skip
 READING = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
@@ -134,6 +134,22 @@ def missing_for_restore(server: Server, database: str) -> tuple[Missing, ...]:
         for right in WRITING
         if not has(grants, right, database)
     )
+
+
+def missing_for_moment(server: Server) -> tuple[Missing, ...]:
+    """Return the rights without which several sessions cannot be made to see one moment."""
+    if server.is_mariadb:
+        wanted: tuple[str, ...] = ("RELOAD",)
+    else:
+        wanted = ("BACKUP_ADMIN", "FLUSH_TABLES", "REPLICATION CLIENT")
+    purpose = "hold commits for the instant in which the snapshots are opened"
+    return tuple(_missing(server, right, "", purpose) for right in wanted)
+
+
+def missing_for_locks(server: Server, databases: Iterable[str]) -> tuple[Missing, ...]:
+    """Return the right to lock tables, for each of *databases*."""
+    purpose = "lock tables without transactions while they are read"
+    return tuple(_missing(server, "LOCK TABLES", name, purpose) for name in databases)
 
 
 def may_set_definers(server: Server) -> bool:
