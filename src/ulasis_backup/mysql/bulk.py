@@ -15,7 +15,7 @@ from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource
 from ulasis_backup.mysql.commands import Done, Prepared
 from ulasis_backup.mysql.layout import Layout, Piece, layout, pieces, spread
-from ulasis_backup.mysql.loads import PIECE, Batch, insert_head, zero_columns
+from ulasis_backup.mysql.loads import PIECE, Batch, counted, insert_head, zero_columns
 from ulasis_backup.mysql.rows import fields
 from ulasis_backup.mysql.server import Server
 
@@ -82,8 +82,8 @@ class BulkLoads:
         # An indicator a value is added, three bytes a row are taken away.
         for piece in pieces(packets, min(PIECE, max(1, self._room // 2))):
             found = layout(piece, self._columns)
-            data = to_bulk(piece, self._columns, found)
-            yield Batch.of(piece, data, found, self._columns, self._zeros)
+            rows, zeros = counted(piece, self._columns, found, self._zeros)
+            yield Batch(data=to_bulk(piece, self._columns, found), rows=rows, zeros=zeros)
 
     def start(self, batch: Batch) -> None:
         """Send a batch; the server works on it until ``finish``."""

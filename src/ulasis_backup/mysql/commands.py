@@ -15,8 +15,9 @@ from struct import pack, unpack_from
 from typing import TYPE_CHECKING, Any
 
 import pymysql
-from pymysql.connections import Connection, MysqlPacket, OKPacketWrapper
+from pymysql.connections import Connection
 from pymysql.constants import CLIENT, COMMAND
+from pymysql.protocol import MysqlPacket, OKPacketWrapper
 
 from ulasis_backup.errors import ServerUnsuitable
 from ulasis_backup.mysql.server import Server, translated
@@ -59,7 +60,7 @@ class Prepared:
     parameters: int
 
 
-class BulkConnection(Connection):  # type: ignore[type-arg]  # no generic when it runs
+class BulkConnection(Connection):
     """A connection that asks a MariaDB for the bulk protocol; ``bulk`` tells if it is to be had."""
 
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 (PyMySQL's own)
@@ -68,7 +69,7 @@ class BulkConnection(Connection):  # type: ignore[type-arg]  # no generic when i
         super().__init__(**arguments)
 
     def _read_packet(self, packet_type: Any = MysqlPacket) -> Any:  # noqa: ANN401
-        packet = super()._read_packet(packet_type)
+        packet: Any = super()._read_packet(packet_type)  # type: ignore[no-untyped-call]
         if not self._greeted:
             self._greeted = True
             self.bulk = _offers_bulk(packet.get_all_data())
@@ -86,7 +87,7 @@ class BulkConnection(Connection):  # type: ignore[type-arg]  # no generic when i
         if self._answering and payload[9:32] == bytes(23):
             flags = int.from_bytes(payload[:4], "little") & ~MYSQL_BIT
             payload = pack("<I", flags) + payload[4:28] + pack("<I", MARIADB_BULK) + payload[32:]
-        super().write_packet(payload)  # type: ignore[misc]  # not in the stubs
+        super().write_packet(payload)
 
 
 def infile_connection(**arguments: Any) -> Connection[Cursor]:  # noqa: ANN401 (PyMySQL's own)

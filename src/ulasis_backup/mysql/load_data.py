@@ -16,7 +16,7 @@ from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource
 from ulasis_backup.mysql.commands import Done
 from ulasis_backup.mysql.layout import Bytes, Layout, Piece, Places, layout, pieces, spread
-from ulasis_backup.mysql.loads import PIECE, Batch, table_name, zero_columns
+from ulasis_backup.mysql.loads import PIECE, Batch, counted, table_name, zero_columns
 from ulasis_backup.mysql.rows import Values, fields
 from ulasis_backup.mysql.server import Server, quote
 
@@ -122,8 +122,8 @@ class InfileLoads:
         for piece in pieces(packets, PIECE):
             found = layout(piece, self._columns)
             data, marks = to_text(piece, self._columns, found)
-            sql = self._statement(marks)
-            yield Batch.of(piece, data, found, self._columns, self._zeros, sql)
+            rows, zeros = counted(piece, self._columns, found, self._zeros)
+            yield Batch(data=data, rows=rows, zeros=zeros, sql=self._statement(marks))
 
     def start(self, batch: Batch) -> None:
         """Send a batch; the server works on it until ``finish``."""

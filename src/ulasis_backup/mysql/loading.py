@@ -105,18 +105,25 @@ class LoadingSession:
         self.way = way
         self.server = server
         self._database = database
+        self._loads: Loads | None = None
         self._largest = int(server.value("SELECT @@max_allowed_packet")) - ROOM
 
     def loader(self, source: RowSource) -> Loader:
-        """Return what loads rows read as *source* says into the table of the same name."""
+        """Return what loads rows read as *source* says into the table of the same name.
+
+        It takes the place of the loader before it, which is of no more use.
+        """
+        if self._loads:
+            self._loads.close()
+        self._loads = self._new_loads(source)
         shown = f"table {self._database}.{source.table}"
-        return _TableLoader(self.server, shown, self._loads(source), largest=self._largest)
+        return _TableLoader(self.server, shown, self._loads, largest=self._largest)
 
     def break_off(self) -> None:
         """End the session, also while another thread waits in it."""
         commands.break_off(self.server)
 
-    def _loads(self, source: RowSource) -> Loads:
+    def _new_loads(self, source: RowSource) -> Loads:
         largest = self._largest
         if self.way is Way.INSERT:
             return InsertLoads(self.server, self._database, source, largest=largest)
@@ -195,9 +202,7 @@ class _TableLoader:
         raise LoadFailed(f"{self._shown} could not be loaded exactly: {why}", hint=HINT)
 
 
-def _connected(
-    found: contextlib.ExitStack, login: Login, way: Way | None
-) -> tuple[Server, Way]:
+def _connected(found: contextlib.ExitStack, login: Login, way: Way | None) -> tuple[Server, Way]:
     """Open a session for *way*, or for the best that there is."""
     if way in (None, Way.BULK):
         server = found.enter_context(connect(login, connector=BulkConnection))

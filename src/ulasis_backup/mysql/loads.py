@@ -20,27 +20,24 @@ PIECE = 2 << 20
 class Batch:
     """What one statement loads: ``rows`` rows, with ``zeros`` values that rightly warn.
 
-    ``sql`` is empty where it is the same for all batches.    """
+    ``sql`` is empty where it is the same for all batches.
+    """
 
     data: bytes = field(repr=False)
     rows: int
     zeros: int
     sql: bytes = field(default=b"", repr=False)
 
-    @classmethod
-    def of(
-        cls, piece: Piece, data: bytes, found: Layout | None, columns: int, zeros: list[int],
-        sql: bytes = b"",
-    ) -> Batch:  # fmt: skip
-        """Return the batch of *piece*, whose rows are *data* now."""
-        if found is not None:
-            count = found.zeros(zeros) if zeros else 0
-            return cls(data=data, rows=len(found.starts), zeros=count, sql=sql)
-        rows = count = 0
-        for row in fields(piece.packets, columns):
-            rows += 1
-            count += sum(row[column] == b"0" for column in zeros)
-        return cls(data=data, rows=rows, zeros=count, sql=sql)
+
+def counted(piece: Piece, columns: int, found: Layout | None, zeros: list[int]) -> tuple[int, int]:
+    """Return the rows of *piece*, and how many of their values in *zeros* are ``0``."""
+    if found is not None:
+        return len(found.starts), found.zeros(zeros) if zeros else 0
+    rows = count = 0
+    for row in fields(piece.packets, columns):
+        rows += 1
+        count += sum(row[column] == b"0" for column in zeros)
+    return rows, count
 
 
 class Loads(Protocol):
@@ -50,7 +47,9 @@ class Loads(Protocol):
     """
 
     @property
-    def at_once(self) -> bool: ...
+    def at_once(self) -> bool:
+        """Tell whether the server takes a batch as one packet."""
+        ...
 
     def batches(self, packets: bytes) -> Iterator[Batch]:
         """Yield *packets* as batches; raises IntegrityError where they are malformed."""
