@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from support.memory import MemoryStorage
 from ulasis_backup.errors import BlobMissing, NameTaken, StorageError
 from ulasis_backup.storage.base import Blob, Storage
 from ulasis_backup.storage.local import TEMPORARY, LocalStorage
 
-DRIVERS = ["local", "local-without-unnamed-files"]
+LOCAL = ["local", "local-without-unnamed-files"]
+DRIVERS = [*LOCAL, "memory"]
 NAME = "ulasis-backup-2026-11-22T020000Z-4f1c.sql.gz"
 
 
@@ -22,8 +24,22 @@ NAME = "ulasis-backup-2026-11-22T020000Z-4f1c.sql.gz"
 def storage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Storage:
-    """Return an empty storage of each driver."""
-    if request.param == "local-without-unnamed-files":
+    """Return an empty storage of each driver, and of the fake that tests use."""
+    if request.param == "memory":
+        return MemoryStorage()
+    return local_storage(request.param, tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=LOCAL)
+def local(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Storage:
+    """Return an empty storage that is a folder."""
+    return local_storage(request.param, tmp_path, monkeypatch)
+
+
+def local_storage(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    if driver == "local-without-unnamed-files":
         # As on a platform that has no such flag: the driver then uses temporary names.
         monkeypatch.delattr(os, "O_TMPFILE")
     return LocalStorage(tmp_path / "there" / "backups")
@@ -39,6 +55,8 @@ def names(storage: Storage, folder: str = "") -> list[str]:
 
 def nothing_but(storage: Storage, *expected: str) -> bool:
     """Tell whether the folder itself holds *expected* and no leftover of any name."""
+    if isinstance(storage, MemoryStorage):
+        return storage.blobs.keys() == set(expected)
     place = Path(storage.place)
     found = {str(p.relative_to(place)) for p in place.rglob("*") if p.is_file()}
     return found == set(expected)
@@ -259,6 +277,7 @@ def test_names_that_lead_elsewhere_are_refused(storage: Storage, name: str) -> N
     ):
         with pytest.raises(StorageError):
             attempt()
+    assert nothing_but(storage)
     assert not Path(storage.place).exists()
     assert list(Path(storage.place).parent.parent.glob("x")) == []
 
@@ -271,35 +290,35 @@ def test_long_and_odd_names_are_kept(storage: Storage) -> None:
     assert [read(storage, name) for name in odd] == [name.encode() for name in odd]
 
 
-def test_nobody_else_can_read_what_is_stored(storage: Storage) -> None:
+def test_nobody_else_can_read_what_is_stored(local: Storage) -> None:
     before = os.umask(0)
     try:
-        storage.put(f"keys/{NAME}", [b"x"])
-        storage.put(NAME, [b"x"])
-        storage.put(NAME, [b"y"], replace=True)
+        local.put(f"keys/{NAME}", [b"x"])
+        local.put(NAME, [b"x"])
+        local.put(NAME, [b"y"], replace=True)
     finally:
         os.umask(before)
-    place = Path(storage.place)
+    place = Path(local.place)
     assert {path.stat().st_mode & 0o777 for path in place.rglob("*") if path.is_file()} == {0o600}
     folders = (place.parent, place, place / "keys")
     assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
 
 
-def test_a_folder_that_was_there_keeps_its_rights(storage: Storage) -> None:
-    place = Path(storage.place)
+def test_a_folder_that_was_there_keeps_its_rights(local: Storage) -> None:
+    place = Path(local.place)
     place.mkdir(parents=True)
     place.chmod(0o750)
-    storage.put(NAME, [b"x"])
+    local.put(NAME, [b"x"])
     assert place.stat().st_mode & 0o777 == 0o750
 
 
-def test_leftovers_of_killed_runs_are_neither_listed_nor_kept(storage: Storage) -> None:
-    storage.put(NAME, [b"x"])
-    leftover = Path(storage.place) / f"{TEMPORARY}4711-abcdef"
+def test_leftovers_of_killed_runs_are_neither_listed_nor_kept(local: Storage) -> None:
+    local.put(NAME, [b"x"])
+    leftover = Path(local.place) / f"{TEMPORARY}4711-abcdef"
     leftover.write_bytes(b"half")
-    assert names(storage) == [NAME]
-    storage.put("next", [b"y"])
-    assert nothing_but(storage, NAME, "next")
+    assert names(local) == [NAME]
+    local.put("next", [b"y"])
+    assert nothing_but(local, NAME, "next")
 
 
 def test_the_temporary_file_of_a_running_put_is_left_alone(storage: Storage) -> None:
@@ -313,12 +332,12 @@ def test_the_temporary_file_of_a_running_put_is_left_alone(storage: Storage) -> 
     assert read(storage, "quick") == b"quick"
 
 
-def test_a_file_in_the_place_of_the_folder_is_an_error_with_a_hint(storage: Storage) -> None:
-    place = Path(storage.place)
+def test_a_file_in_the_place_of_the_folder_is_an_error_with_a_hint(local: Storage) -> None:
+    place = Path(local.place)
     place.parent.mkdir(parents=True)
     place.write_bytes(b"")
     with pytest.raises(StorageError) as refused:
-        storage.put(NAME, [b"x"])
+        local.put(NAME, [b"x"])
     assert refused.value.hint
     with pytest.raises(StorageError):
-        names(storage)
+        names(local)

@@ -1,4 +1,4 @@
-"""Reading objects, through their bases, with others of the same fingerprint in place of lost ones."""
+"""Reading objects, through their bases; others of the same fingerprint stand in for lost ones."""
 
 from __future__ import annotations
 

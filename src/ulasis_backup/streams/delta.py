@@ -38,7 +38,7 @@ def compress(data: bytes) -> bytes:
 
 
 def compress_delta(data: bytes, base: bytes) -> bytes | None:
-    """Return *data* as one frame that is read with *base*; None where that cannot be: too long, or too short."""
+    """Return *data* as one frame that is read with *base*; None if they are too long or short."""
     window = (len(data) + len(base)).bit_length()
     if window > LARGEST_WINDOW_LOG or len(base) < SHORTEST_BASE:
         return None
@@ -68,7 +68,9 @@ def _decompress(frame: bytes, size: int, base: bytes | None) -> bytes:
     if declared != size:
         raise IntegrityError(f"the zstd data has {declared} bytes, not {size}", hint=HINT)
     window = (size + len(base or b"")).bit_length()
-    options = {_WINDOW_LOG_MAX: max(window, SMALLEST_WINDOW_LOG, WINDOW_LOG if base is not None else 0)}
+    options = {
+        _WINDOW_LOG_MAX: max(window, SMALLEST_WINDOW_LOG, WINDOW_LOG if base is not None else 0)
+    }
     decompressor = zstd.ZstdDecompressor(None if base is None else _prefix(base), options)
     plain = decompressor.decompress(frame, size + 1)
     if len(plain) != size or not decompressor.eof or decompressor.unused_data:
