@@ -60,7 +60,29 @@ class Settings(BaseModel):
         description="Name of the server in series; host and port when empty. Set it where the "
         "host's name changes, as in containers.",
     )
-    backup_method: Literal["sql"] = Field("sql", description="How backups are made.")
+    backup_method: Literal["sql", "rows"] = Field(
+        "sql",
+        description="How backups are made: `sql`, text by the dump program; `rows`, rows off the "
+        "wire, of which each is stored once.",
+    )
+    backup_jobs: int = Field(
+        0, ge=0, le=64, description="Sessions that read and load at once with `rows`; 0: two."
+    )
+    backup_exclude: str = Field(
+        "", description="Tables that `rows` leaves out: names with `*` and `?`, `a,b`."
+    )
+    backup_schema_only: str = Field(
+        "", description="Tables of which `rows` keeps the definition only: the same."
+    )
+    backup_lock_wait: int = Field(
+        20, ge=1, description="Seconds that `rows` tries to get the server's lock for its moment."
+    )
+    backup_grace_hours: int = Field(
+        48,
+        ge=1,
+        description="Hours that an object must have been unreferenced before `prune` deletes it, "
+        "and that a run may take at the most.",
+    )
     backup_compression: Literal["gzip", "zstd", "none"] = Field(
         "gzip", description="Compression of new backups."
     )

@@ -33,8 +33,9 @@ class Verdict(StrEnum):
 
 
 class ObjectKind(StrEnum):
-    """The kinds of objects of a database besides tables."""
+    """The kinds of objects of a database. Tables are told apart by their engine and rows."""
 
+    TABLE = "table"
     VIEW = "view"
     TRIGGER = "trigger"
     PROCEDURE = "procedure"
@@ -83,7 +84,7 @@ class TableSummary:
     ``bytes`` counts the plain bytes of its rows in the dump. ``definition`` and ``rows_digest``
     are hexadecimal digests (keyed when the backup is encrypted); the AUTO_INCREMENT position is
     kept apart because it moves without a row changing. ``rows`` is None where the dump's format
-    does not allow counting.
+    does not allow counting. ``database`` is empty where the backup is of one database by ``sql``.
     """
 
     name: str
@@ -92,6 +93,7 @@ class TableSummary:
     definition: str
     rows_digest: str
     auto_increment: int | None = None
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +107,22 @@ class ObjectSummary:
     name: str
     digest: str
     position: str = ""
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """An object that is not in the backup's payload, why, and its definition if there is one."""
+    """An object that is not in the backup's payload, why, and its definition if there is one.
+
+    ``asked`` tells that somebody wanted it so; else the server itself could not read it.
+    """
 
     kind: ObjectKind
     name: str
     reason: str
     definition: str = ""
+    database: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +136,7 @@ class TextLoss:
     column: str
     what: str
     values: int | None
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +145,19 @@ class Size:
 
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """The objects that a ``rows`` backup needs, bases of deltas included, and those it added.
+
+    ``bytes`` and ``new_bytes`` are stored bytes; the payload, the index, is not among them.
+    """
+
+    objects: int
+    bytes: int
+    new_objects: int
+    new_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

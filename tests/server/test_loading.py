@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from support.portrait import SUPPORT, load_script
-from support.server import fresh_database, own_server, run_all
-from ulasis_backup.errors import IntegrityError, LoadFailed
-from ulasis_backup.methods.rows import order
+from support.server import fresh_database, own_server
 from ulasis_backup.methods.index import TableHead
+from ulasis_backup.methods.reading import order
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.columns import RowSource, row_source, rows_select
 from ulasis_backup.mysql.creation import create
@@ -23,7 +19,7 @@ from ulasis_backup.mysql.keys import table_key
 from ulasis_backup.mysql.loading import LoadingSession, Way, loading_session
 from ulasis_backup.mysql.rows import check
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server, connect, quote
+from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.mysql.wire import read_rows
 
 pytestmark = pytest.mark.server
@@ -80,7 +76,7 @@ def make_like(server: Server, database: str, copy: str) -> None:
             create(server, copy, definition)
 
 
-def reload(
+def reload(  # noqa: PLR0917 (one for each part)
     reader: Server, session: LoadingSession, database: str, copy: str, name: str
 ) -> tuple[bytes, bytes]:
     """Load a table's rows into its copy; return the packets of both."""
@@ -93,7 +89,7 @@ def reload(
     return before, after
 
 
-def test_every_trap_comes_back_to_the_byte(
+def test_every_trap_comes_back_to_the_byte(  # noqa: PLR0917 (fixtures)
     scratch: ScratchServer, server: Server, reader: Server, database: str, copy: str, way: Way
 ) -> None:
     load_script(server, database, SUPPORT / "trap_schema.sql")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 Name = Annotated[
     str,
     typer.Argument(metavar="BACKUP", help="File name, id, unique prefix of either, or `latest`."),
+]
+Jobs = Annotated[
+    str | None,
+    typer.Option("--jobs", "-j", metavar="NUMBER", help="Sessions at once; BACKUP_JOBS."),
 ]
 AllowUnauthenticated = Annotated[
     bool,
@@ -33,6 +38,18 @@ def register(app: typer.Typer) -> None:
 def backup(
     context: typer.Context,
     *,
+    method: Annotated[
+        str, typer.Option(metavar="METHOD", help="`sql` or `rows` instead of BACKUP_METHOD.")
+    ] = "",
+    jobs: Jobs = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="rows: leave these tables out (`log_*`)."),
+    ] = None,
+    schema_only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="rows: of these tables keep the definition only."),
+    ] = None,
     note: Annotated[
         str, typer.Option(metavar="TEXT", help="A few words to find it by (not encrypted).")
     ] = "",
@@ -45,26 +62,28 @@ def backup(
 ) -> None:
     """Back up the database (or databases) of DB_NAME."""
     from ulasis_backup.model import Kind  # noqa: PLC0415
-    from ulasis_backup.mysql.server import connect  # noqa: PLC0415
-    from ulasis_backup.operations.backup import BackupRequest, back_up  # noqa: PLC0415
-    from ulasis_backup.operations.context import chosen_databases  # noqa: PLC0415
+    from ulasis_backup.operations.backup import back_up  # noqa: PLC0415
+    from ulasis_backup.operations.jobs import requests  # noqa: PLC0415
 
     session: Session = context.obj
+    session.override(
+        backup_method=method or None,
+        backup_jobs=jobs,
+        backup_exclude=",".join(exclude) if exclude else None,
+        backup_schema_only=",".join(schema_only) if schema_only else None,
+    )
     kind = Kind.SCHEDULED if scheduled else Kind.MANUAL
     made: list[MadeBackup] = []
     failed: list[tuple[str, UlasisError]] = []
     with session.context() as world:
-        with connect(world.config.reading) as server:
-            databases = chosen_databases(world.config, server)
-        for database in databases:
-            request = BackupRequest(
-                database=database, kind=kind, note=note, allow_partial=allow_partial
-            )
+        wanted = requests(world, kind=kind, note=note, allow_partial=allow_partial)
+        for request in wanted:
             try:
                 made.append(back_up(world, request))
             except UlasisError as error:
-                if len(databases) == 1:
+                if len(wanted) == 1:
                     raise
+                (database,) = request.databases
                 session.complain(f"{database}: {error.message}", error.hint)
                 failed.append((database, error))
     _show_made(session, made, failed)
@@ -73,7 +92,7 @@ def backup(
 def verify(
     context: typer.Context, name: Name, *, allow_unauthenticated: AllowUnauthenticated = False
 ) -> None:
-    """Check that every stored byte of a backup is authentic, complete, and a whole dump."""
+    """Check that every stored byte of a backup is authentic and complete, and what it holds."""
     from ulasis_backup.operations import verify as operation  # noqa: PLC0415
     from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
 
@@ -146,6 +165,7 @@ def _show_made(
         for backup in made
         if backup.manifest.details
         for entry in backup.manifest.details.left_out
+        if not entry.asked
     ]
     if not left_out or failed or session.json:
         session.show(document, *lines)
@@ -166,12 +186,16 @@ def _made(made: MadeBackup) -> dict[str, Any]:
         "backup": str(made.name),
         "id": header.id,
         "database": header.databases[0],
+        "databases": list(header.databases),
+        "method": header.method,
         "kind": header.kind,
         "sequence": header.sequence,
         "partial": header.partial,
         "encrypted": made.manifest.encrypted,
-        "stored_bytes": header.stored.bytes,
+        "stored_bytes": made.manifest.added_bytes,
+        "payload_bytes": header.stored.bytes,
         "plain_bytes": details.plain.bytes if details else None,
+        "shared": asdict(details.shared) if details and details.shared else None,
         "tables": len(details.tables) if details else None,
         "seconds": round(made.seconds, 3),
         "left_out": [entry.name for entry in details.left_out] if details else [],
@@ -191,8 +215,9 @@ def _made_line(made: MadeBackup) -> str:
     tables = len(details.tables) if details else 0
     kept = "encrypted" if made.manifest.encrypted else "not encrypted"
     partial = ", PARTIAL" if header.partial else ""
+    stored = size(made.manifest.added_bytes)
     return (
-        f"{made.name}\n  {tables} tables, {size(plain)} stored in {size(header.stored.bytes)}, "
+        f"{made.name}\n  {tables} tables, {size(plain)} stored in {stored}, "
         f"{kept}{partial}, {made.seconds:.1f} s ({rate(plain, made.seconds)})"
     )
 

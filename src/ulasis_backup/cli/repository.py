@@ -1,4 +1,4 @@
-"""``list`` and ``show``: what there is."""
+"""``list``, ``show``, ``prune``: what there is, and what nobody needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ulasis_backup.cli.backups import AllowUnauthenticated, Name
 from ulasis_backup.cli.session import Session
 
 if TYPE_CHECKING:
-    from ulasis_backup.repository.manifest import Manifest
+    from ulasis_backup.model import LeftOut, ObjectSummary, TableSummary
+    from ulasis_backup.repository.manifest import Header, Manifest
     from ulasis_backup.repository.repository import Entry, Oddity
 
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
     app.command("list")(list_backups)
     app.command("show")(show)
+    app.command("prune")(prune)
 
 
 def list_backups(
@@ -47,7 +49,7 @@ def list_backups(
     )
     for entry in entries:
         header, details = entry.manifest.header, entry.manifest.details
-        add(rows, str(entry.name), age(header.started_at), size(header.stored.bytes),
+        add(rows, str(entry.name), age(header.started_at), size(entry.manifest.added_bytes),
             ", ".join(header.databases), details.server_name if details else "(encrypted)",
             str(header.kind), _state(entry),
         )  # fmt: skip
@@ -84,6 +86,31 @@ def show(
     session.show(document, *_manifest_text(manifest))
 
 
+def prune(context: typer.Context) -> None:
+    """Delete the objects of rows backups that no backup needs any more.
+
+    In two steps: what is found now is deleted by a later run, after the grace period. Backups are
+    never deleted.
+    """
+    from ulasis_backup.cli.render import size  # noqa: PLC0415
+    from ulasis_backup.operations import prune as operation  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        done = operation.prune(world)
+    hours = done.grace.total_seconds() / 3600
+    document = {
+        "backups": done.backups, "listed": done.listed, "deleted": done.deleted.objects,
+        "deleted_bytes": done.deleted.bytes, "grace_hours": hours,
+    }  # fmt: skip
+    session.show(
+        document,
+        f"{done.deleted.objects:,} objects deleted ({size(done.deleted.bytes)})",
+        f"{done.listed:,} more are needed by none of the {done.backups} backups; a prune after "
+        f"{hours:g} hours deletes them",
+    )
+
+
 def _state(entry: Entry) -> str:
     if entry.problem:
         return entry.problem.message
@@ -104,7 +131,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "sequence": header.sequence,
         "started_at": header.started_at,
         "finished_at": header.finished_at,
-        "stored_bytes": header.stored.bytes,
+        "stored_bytes": entry.manifest.added_bytes,
+        "payload_bytes": header.stored.bytes,
         "plain_bytes": details.plain.bytes if details else None,
         "encrypted": entry.manifest.encrypted,
         "signed": entry.manifest.signed,
@@ -130,6 +158,11 @@ def _others(oddities: tuple[Oddity, ...]) -> list[str]:
     return lines
 
 
+def _named(header: Header, entry: TableSummary | ObjectSummary | LeftOut) -> str:
+    """Return the name, with its database where a backup is of several."""
+    return f"{entry.database}.{entry.name}" if len(header.databases) > 1 else entry.name
+
+
 def _manifest_text(manifest: Manifest) -> list[Any]:
     from ulasis_backup.cli.render import add, age, number, size, table  # noqa: PLC0415
 
@@ -137,6 +170,7 @@ def _manifest_text(manifest: Manifest) -> list[Any]:
     kept = header.stages.cipher or "not encrypted"
     place = f"number {header.sequence} of series {header.series}"
     packed = f"{size(header.stored.bytes)}, {header.stages.compression}, {kept}"
+    shared = manifest.details.shared if manifest.details else None
     lines: list[Any] = [
         f"{header.payload}",
         f"  databases   {', '.join(header.databases)}",
@@ -144,6 +178,11 @@ def _manifest_text(manifest: Manifest) -> list[Any]:
         f"  stored      {packed}, {'signed' if manifest.signed else 'unsigned'}",
         f"  server      {header.server.flavour} {header.server.version}",
     ]
+    if shared:
+        lines.append(
+            f"  objects     {shared.objects:,} in {size(shared.bytes)}, of which this backup added "
+            f"{shared.new_objects:,} in {size(shared.new_bytes)}"
+        )
     if header.note:
         lines.append(f"  note        {header.note}")
     if header.partial:
@@ -156,11 +195,12 @@ def _manifest_text(manifest: Manifest) -> list[Any]:
         lines.append(f"  position    {position.file}:{position.offset} {position.gtid}".rstrip())
     rows = table("Table", "Rows", "Bytes", right=("Rows", "Bytes"))
     for entry in details.tables:
-        add(rows, entry.name, number(entry.rows), number(entry.bytes))
+        add(rows, _named(header, entry), number(entry.rows), number(entry.bytes))
     lines += ["", rows]
-    lines += [f"{entry.kind} {entry.name}" for entry in details.objects]
+    lines += [f"{entry.kind} {_named(header, entry)}" for entry in details.objects]
     for left in details.left_out:
-        lines += [f"left out: {left.kind} {left.name}: {left.reason}", f"  {left.definition}"]
+        lines.append(f"left out: {left.kind} {_named(header, left)}: {left.reason}")
+        lines += [f"  {left.definition}"] if left.definition else []
     lines += [
         f"lost: {loss.table}.{loss.column}: {loss.what} ({number(loss.values)} values)"
         for loss in details.text_losses

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ulasis_backup.cli.backups import AllowUnauthenticated, Name
+from ulasis_backup.cli.backups import AllowUnauthenticated, Jobs, Name
 from ulasis_backup.cli.session import Session
-from ulasis_backup.errors import CouldNotCheck
+from ulasis_backup.errors import CouldNotCheck, SettingsError
 from ulasis_backup.model import printable
 
 if TYPE_CHECKING:
+    from ulasis_backup.mysql.loading import Way
     from ulasis_backup.operations.restore import Restored, RestorePlan
 
 MOST_NAMES = 12
+Tables = Annotated[
+    str, typer.Option(metavar="NAMES", help="rows: only these tables and their triggers (`a,b`).")
+]
+FromDatabase = Annotated[
+    str, typer.Option(metavar="NAME", help="Which database of a backup of several.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,10 +30,12 @@ def register(app: typer.Typer) -> None:
     app.command("restore")(restore)
 
 
-def restore(
+def restore(  # noqa: PLR0913 (one argument for each option)
     context: typer.Context,
     name: Name,
     *,
+    tables: Tables = "",
+    from_database: FromDatabase = "",
     target_database: Annotated[
         str, typer.Option(metavar="NAME", help="Restore into this database instead.")
     ] = "",
@@ -35,6 +45,11 @@ def restore(
     no_compare: Annotated[
         bool, typer.Option("--no-compare", help="Do not compare what was loaded with the backup.")
     ] = False,
+    jobs: Jobs = None,
+    load_by: Annotated[
+        str,
+        typer.Option(metavar="WAY", help="rows: `bulk`, `load-data` or `insert`, not the best."),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, touch nothing.")
     ] = False,
@@ -50,11 +65,16 @@ def restore(
     from ulasis_backup.repository.names import parse_payload  # noqa: PLC0415
 
     session: Session = context.obj
+    session.override(backup_jobs=jobs)
+    done: list[Restored] = []
     with session.context() as world:
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
             name=payload or chosen_backup(world, name),
+            database=from_database,
             target=target_database,
+            tables=_listed(tables),
+            way=_way(load_by),
             safety_backup=not skip_pre_restore_backup,
             compare=not no_compare,
             orphan=orphan,
@@ -62,12 +82,35 @@ def restore(
             dry_run=dry_run,
         )
         asked = (lambda _: True) if yes else (lambda plan: _ask(session, plan))
-        done = operation.restore(world, request, confirm=asked)
-    session.show(_restored(done, dry_run=dry_run), *_lines(done, dry_run=dry_run))
-    if done.unchecked:
+        for database in operation.databases_of(world, request):
+            one = replace(request, database=database)
+            done.append(operation.restore(world, one, confirm=asked))
+    _show_restored(session, done, dry_run=dry_run)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _way(text: str) -> Way | None:
+    from ulasis_backup.mysql.loading import Way  # noqa: PLC0415
+
+    ways = {"bulk": Way.BULK, "load-data": Way.LOAD_DATA, "insert": Way.INSERT}
+    if text and text not in ways:
+        message = f"--load-by: there is no way {text!r}"
+        raise SettingsError(message, hint=f"choose one of: {', '.join(ways)}")
+    return ways.get(text)
+
+
+def _show_restored(session: Session, done: list[Restored], *, dry_run: bool) -> None:
+    documents = [_restored(one, dry_run=dry_run) for one in done]
+    document = documents[0] if len(documents) == 1 else {"databases": documents}
+    session.show(document, *(line for one in done for line in _lines(one, dry_run=dry_run)))
+    unchecked = [one.unchecked for one in done if one.unchecked]
+    if unchecked:
         if session.json:
             raise typer.Exit(CouldNotCheck.exit_code)
-        raise CouldNotCheck(f"restored; {done.unchecked.message}", hint=done.unchecked.hint)
+        raise CouldNotCheck(f"restored; {unchecked[0].message}", hint=unchecked[0].hint)
 
 
 def _ask(session: Session, plan: RestorePlan) -> bool:

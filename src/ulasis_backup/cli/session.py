@@ -37,6 +37,10 @@ class Session:
     def __post_init__(self) -> None:
         _LAST[:] = [self]
 
+    def override(self, **settings: str | None) -> None:
+        """Let options of a command stand above the environment; None is an option not given."""
+        self.flags = {**self.flags, **{k: v for k, v in settings.items() if v is not None}}
+
     def config(self) -> Config:
         """Read the settings."""
         from ulasis_backup.config import exposed_sources, read_config  # noqa: PLC0415

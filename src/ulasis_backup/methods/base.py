@@ -9,6 +9,7 @@ from ulasis_backup.model import (
     LeftOut,
     ObjectSummary,
     Position,
+    Shared,
     TableSummary,
     TextLoss,
 )
@@ -29,6 +30,7 @@ class Captured:
     text_losses: tuple[TextLoss, ...]
     fallbacks: tuple[str, ...]
     warnings: tuple[str, ...]
+    shared: Shared | None = None
 
 
 class Capture(Protocol):

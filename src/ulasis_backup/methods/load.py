@@ -100,7 +100,7 @@ def prepared(
 def empty(
     server: Server, database: str, found: Catalogue, *, kept: frozenset[tuple[ObjectKind, str]]
 ) -> None:
-    """Remove every object of *database* but *kept*; the database, and rights on it, stay."""
+    """Remove what is *found* in *database* but *kept*; the database, and rights on it, stay."""
     server.run("SET SESSION foreign_key_checks = 0")
     for kind in (ObjectKind.EVENT, ObjectKind.VIEW, ObjectKind.PROCEDURE, ObjectKind.FUNCTION):
         for name in (name for name in found.names(kind) if (kind, name) not in kept):
@@ -111,7 +111,7 @@ def empty(
         for name in found.names(ObjectKind.PACKAGE):
             server.run(f"DROP PACKAGE IF EXISTS {quote(database)}.{quote(name)}")
         server.run("SET SESSION sql_mode = ''")
-    for table in found.tables:
+    for table in (t for t in found.tables if (ObjectKind.TABLE, t.name) not in kept):
         what = "SEQUENCE" if table.is_sequence else "TABLE"
         server.run(f"DROP {what} IF EXISTS {quote(database)}.{quote(table.name)}")
     server.run("SET SESSION foreign_key_checks = 1")

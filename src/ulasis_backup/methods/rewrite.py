@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import Refused
 from ulasis_backup.methods.sections import Part, Piece
+from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import quote_bytes
 
 REWRITTEN = frozenset({Part.TABLE, Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW})
@@ -27,6 +28,7 @@ _DOUBLED = {b"'": rb"'(?:[^']|'')*'", b'"': rb'"(?:[^"]|"")*"'}
 _SQL_MODE = re.compile(rb"/\*!50003 SET sql_mode              = \Z")
 _CLIENT = re.compile(rb"(?m)^/\*!50003 SET character_set_client  = (\w+) \*/ ;;?$")
 _BACKSLASH_TRAILS = frozenset({b"sjis", b"cp932", b"big5", b"gbk", b"gb18030"})
+_ODD_COMMENT = re.compile(rb"--[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NAMING = frozenset({b"DATABASE", b"SCHEMA", b"FROM", b"IN", b"USE", b"TABLES", b"JOIN"})
 
 
@@ -65,9 +67,31 @@ def rewrite_piece(piece: Piece, rename: Rename) -> Piece:
     return Piece(piece.part, piece.name, rewrite(piece.data, rename, where=where), piece.last)
 
 
-def rewrite(text: bytes, rename: Rename, *, where: str) -> bytes:
-    """Return *text* with every qualifier ``old.`` replaced; *where* is for messages."""
-    tokens = [token for token in _tokens(text) if token.kind != "blank"]
+def rewrite_definition(definition: Definition, rename: Rename) -> Definition:
+    """Return *definition* with the schema's name rewritten; raises Refused where it is unclear."""
+    where = f"{definition.kind} {definition.name}"
+    modes = definition.sql_mode.upper().split(",")
+    if _mentions(definition.text, rename):
+        odd = definition.charset_client.encode() in _BACKSLASH_TRAILS
+        sets_mode = re.search(rb"(?i)sql_mode\s*=", definition.text)
+        if odd or sets_mode or _ODD_COMMENT.search(definition.text):
+            raise _unclear(where, rename.old, None)
+    pattern = _pattern(
+        ansi="ANSI_QUOTES" in modes or "ORACLE" in modes,
+        backslash="NO_BACKSLASH_ESCAPES" not in modes,
+    )
+    text = rewrite(definition.text, rename, where=where, pattern=pattern)
+    return replace(definition, text=text)
+
+
+def rewrite(
+    text: bytes, rename: Rename, *, where: str, pattern: re.Pattern[bytes] | None = None
+) -> bytes:
+    """Return *text* with every qualifier ``old.`` replaced; *where* is for messages.
+
+    *pattern* is that of the sql_mode; without one the modes that a dump sets are followed.
+    """
+    tokens = [token for token in _tokens(text, pattern) if token.kind != "blank"]
     out: list[bytes] = []
     done = 0
     alone = qualifying = False
@@ -107,15 +131,18 @@ def _refuse_hidden(text: bytes, rename: Rename, where: str) -> None:
     sets whose letters may end in a backslash, and for bodies that set the sql_mode themselves
     (the mode of the body does not change by that). Then any qualifier may hide in a "string".
     """
-    mentions = re.search(rb"(?i)" + re.escape(rename.old.encode()) + rb"[`\"]?\s*\.", text)
-    if mentions is None:
+    if not _mentions(text, rename):
         return
     clients = set(_CLIENT.findall(text))
     modes = len(re.findall(rb"(?i)(?<!saved_)sql_mode\s*=", text))
     ours = len(re.findall(rb"(?m)^/\*!50003 SET sql_mode              = ", text))
-    odd = re.search(rb"--[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
-    if clients & _BACKSLASH_TRAILS or modes != ours or odd:
+    if clients & _BACKSLASH_TRAILS or modes != ours or _ODD_COMMENT.search(text):
         raise _unclear(where, rename.old, None)
+
+
+def _mentions(text: bytes, rename: Rename) -> bool:
+    wanted = rb"(?i)" + re.escape(rename.old.encode()) + rb"[`\"]?\s*\."
+    return re.search(wanted, text) is not None
 
 
 def names_in_strings(text: bytes, schema: str) -> bool:
@@ -124,10 +151,11 @@ def names_in_strings(text: bytes, schema: str) -> bool:
     return any(token.kind == "string" and wanted.search(token.text) for token in _tokens(text))
 
 
-def _tokens(text: bytes) -> Iterator[_Token]:
-    """Cut *text* into tokens, following the sql_mode that the dump sets for each object."""
+def _tokens(text: bytes, pattern: re.Pattern[bytes] | None = None) -> Iterator[_Token]:
+    """Cut *text* into tokens, by *pattern* or following the sql_mode that the dump sets."""
     position = 0
-    pattern = _pattern(ansi=False, backslash=True)
+    follows = pattern is None
+    pattern = pattern or _pattern(ansi=False, backslash=True)
     while position < len(text):
         match = pattern.match(text, position)
         if match is None or match.lastgroup is None:
@@ -135,7 +163,7 @@ def _tokens(text: bytes) -> Iterator[_Token]:
             position += 1
             continue
         kind, end = match.lastgroup, match.end()
-        if kind == "string" and _SQL_MODE.search(text, max(0, position - 60), position):
+        if follows and kind == "string" and _SQL_MODE.search(text, max(0, position - 60), position):
             modes = match[0].upper()
             pattern = _pattern(
                 ansi=b"ANSI_QUOTES" in modes, backslash=b"NO_BACKSLASH_ESCAPES" not in modes

@@ -7,282 +7,236 @@ little is stored as a delta. The backup's payload is the index of it all.
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import Protocol
+from datetime import timedelta
 
 from ulasis_backup.methods import index
-from ulasis_backup.methods.index import Begin, Index, Range, TableHead, TableRows
-from ulasis_backup.methods.ranges import TARGET, Span, spans
-from ulasis_backup.model import DatabaseOptions, LeftOut
-from ulasis_backup.mysql import schema
-from ulasis_backup.mysql.columns import row_source, rows_select
-from ulasis_backup.mysql.definitions import Definition, read_definitions
-from ulasis_backup.mysql.keys import Boundary, bounds, condition, table_key
-from ulasis_backup.mysql.rows import fields
-from ulasis_backup.mysql.schema import ELSEWHERE, Catalogue, Table
-from ulasis_backup.mysql.server import Server, quote
-from ulasis_backup.mysql.wire import Packets, read_rows
+from ulasis_backup.methods.base import Captured
+from ulasis_backup.methods.index import Begin, Index, Range, TableRows
+from ulasis_backup.methods.look import RowsOptions, SeenDatabase, look
+from ulasis_backup.methods.reading import Keep, RowsReader
+from ulasis_backup.methods.summary import Summary, summary_of
+from ulasis_backup.model import Login, Shared, TextLoss
+from ulasis_backup.mysql import privileges, schema
+from ulasis_backup.mysql.privileges import Missing
+from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.snapshot import Moment, MomentOptions, one_moment
+from ulasis_backup.mysql.wire import Packets
+from ulasis_backup.repository.objects import Epoch, ObjectWriter, Stored, fingerprint
+from ulasis_backup.streams.keys import DataKey
+from ulasis_backup.streams.pipeline import Chunks
 
 INLINE = 16 << 10
 """Ranges of at most so many bytes travel inside the index."""
 
 
-class Keep(Protocol):
-    """Stores a range's packets and says how: what ``repository.objects`` is used for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsPlan:
+    """Everything that is decided before the first byte is read."""
 
-    def __call__(self, packets: Packets, base: Range | None) -> Range:
-        """Return the range, with its fingerprint and the chain it was stored with."""
-        ...
+    databases: tuple[str, ...]
+    options: RowsOptions
+    moment: MomentOptions
+    partial: bool
+    text_losses: tuple[TextLoss, ...] = ()
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowsOptions:
-    """What a user may choose: patterns are names of tables with ``*`` and ``?``."""
+class RowsStore:
+    """Where rows go: the objects' epoch and writer, and the last backup's index to share with.
 
-    exclude: tuple[str, ...] = ()
-    schema_only: tuple[str, ...] = ()
-    target: int = TARGET
+    ``grace`` is how long an object that nothing refers to is safe from ``prune``.
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenTable:
-    """A table at the moment: how it is read, and roughly how many bytes it has."""
-
-    head: TableHead
-    size: int
+    epoch: Epoch
+    writer: ObjectWriter
+    before: Index | None
+    grace: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenDatabase:
-    """A database at the moment: everything but its rows."""
+def plan_rows(
+    server: Server,
+    databases: Sequence[str],
+    *,
+    options: RowsOptions,
+    moment: MomentOptions,
+    allow_partial: bool = False,
+) -> RowsPlan:
+    """Look at server and databases and decide how to read; nothing is read yet.
 
-    name: str
-    options: DatabaseOptions
-    catalogue: Catalogue
-    definitions: tuple[Definition, ...]
-    left_out: tuple[LeftOut, ...]
-    tables: tuple[SeenTable, ...]
-
-
-def look(
-    server: Server, databases: Sequence[str], options: RowsOptions
-) -> tuple[SeenDatabase, ...]:
-    """Return what *databases* consist of; to be called while no DDL can run."""
-    return tuple(_look(server, database, options) for database in databases)
-
-
-def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
-    chosen = schema.need_database(server, database)
-    found = _without(schema.catalogue(server, database), options.exclude)
-    broken = schema.broken_views(server, database, found)
-    sizes = _sizes(server, database)
-    tables = [table for table in found.tables if _has_rows(table, options.schema_only)]
-    return SeenDatabase(
-        name=database,
-        options=chosen,
-        catalogue=found,
-        definitions=read_definitions(server, database, found, left_out=broken),
-        left_out=broken,
-        tables=tuple(
-            SeenTable(head=_head(server, database, table.name), size=sizes.get(table.name, 0))
-            for table in tables
-        ),
+    Raises PrivilegeMissing (unless *allow_partial*), SettingsError for an unknown database.
+    """
+    missing: list[Missing] = []
+    for database in databases:
+        schema.need_database(server, database)
+        missing += privileges.missing_for_backup(server, database, locks=False)
+    if missing and not allow_partial:
+        raise privileges.refuse(tuple(missing), partial_hint=True)
+    lacking = ("partial: rights are missing, objects may be missing unseen",) if missing else ()
+    return RowsPlan(
+        databases=tuple(databases),
+        options=options,
+        moment=moment,
+        partial=bool(missing),
+        fallbacks=lacking,
     )
 
 
-def _without(found: Catalogue, patterns: tuple[str, ...]) -> Catalogue:
-    tables = tuple(table for table in found.tables if not _matches(table.name, patterns))
-    return replace(found, tables=tables)
-
-
-def _has_rows(table: Table, schema_only: tuple[str, ...]) -> bool:
-    """Tell whether rows are read: those of other tables lie elsewhere, or are not wanted."""
-    elsewhere = (table.engine or "").lower() in ELSEWHERE
-    return not (table.is_sequence or elsewhere or _matches(table.name, schema_only))
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _head(server: Server, database: str, table: str) -> TableHead:
-    source = row_source(server, database, table)
-    key = table_key(server, database, table)
-    # Several rows of a table's history share a key; only its order is of use then.
-    return TableHead(
-        source=source, key=replace(key, cuttable=False) if key and source.versioned else key
-    )
-
-
-def _sizes(server: Server, database: str) -> dict[str, int]:
-    rows = server.query(
-        "SELECT TABLE_NAME, DATA_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
-        (database,),
-    )
-    return {str(name): int(size or 0) for name, size in rows}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """A span of a table, for whichever session is free."""
-
-    table: SeenTable
-    span: Span
-
-
-class Stopped(Exception):
-    """The run has failed or was given up; what still runs stops."""
-
-
-class RowsReader:
-    """Reads all tables of one moment through several sessions."""
+class RowsCapture:
+    """Databases being read at one moment; see ``methods.base.Capture``."""
 
     def __init__(
         self,
-        sessions: Sequence[Server],
-        keep: Keep,
+        plan: RowsPlan,
+        login: Login,
+        store: RowsStore,
         *,
-        before: Index | None,
-        options: RowsOptions,
-        on_bytes: Callable[[int], None] | None = None,
+        data_key: DataKey | None,
+        on_bytes: Callable[[int], None],
     ) -> None:
-        self._free: queue.SimpleQueue[Server] = queue.SimpleQueue()
-        for session in sessions:
-            self._free.put(session)
-        self._jobs = len(sessions)
-        self._keep = keep
-        self._before = _by_name(before)
-        self._options = options
-        self._stop = threading.Event()
-        self._counting = threading.Lock()
-        self._done = 0
+        self._plan = plan
+        self._login = login
+        self._store = store
+        self._data_key = data_key
         self._on_bytes = on_bytes
+        self._tables: list[TableRows] = []
+        self._captured: Captured | None = None
 
-    def read(self, tables: Sequence[SeenTable]) -> Iterator[TableRows]:
-        """Yield each of *tables* with its ranges, in order.
-
-        Raises QueryFailed, ServerUnreachable, StorageError; then all sessions have stopped.
-        """
-        with ThreadPoolExecutor(self._jobs, thread_name_prefix="rows") as pool:
-            pending: list[tuple[SeenTable, list[Future[list[Range]]]]] = []
-            try:
-                for table in tables:
-                    planned = self._plan(table)
-                    pending.append((table, [pool.submit(self._work, task) for task in planned]))
-                for table, parts in pending:
-                    yield _assembled(table.head, [one for part in parts for one in part.result()])
-            finally:
-                self._stop.set()
-                for _, parts in pending:
-                    for part in parts:
-                        part.cancel()
-
-    def _plan(self, table: SeenTable) -> list[_Task]:
-        head = table.head
-        found = spans(
-            head.key,
-            self._before.get(head.where),
-            bounds=self._bounds(table),
-            size=table.size,
-            target=self._options.target,
-        )
-        return [_Task(table=table, span=span) for span in found]
-
-    def _bounds(self, table: SeenTable) -> tuple[int, int] | None:
-        """Return the smallest and the largest value of a large table's integer key."""
-        key = table.head.key
-        unknown = table.head.where not in self._before
-        if not (key and key.by_integer and unknown and table.size > self._options.target):
-            return None
-        with self._session() as server:
-            return bounds(server, *table.head.where, key)
-
-    @contextmanager
-    def _session(self) -> Iterator[Server]:
-        session = self._free.get()
-        try:
-            yield session
-        finally:
-            self._free.put(session)
-
-    def _work(self, task: _Task) -> list[Range]:
-        with self._session() as server:
-            return list(self._ranges(server, task))
-
-    def _ranges(self, server: Server, task: _Task) -> Iterator[Range]:
-        head, span = task.table.head, task.span
-        begin = span.begin
-        for number, packets in enumerate(
-            read_rows(server, select(head, span), target=self._options.target, limit=span.limit)
+    def chunks(self) -> Chunks:
+        """Yield the index; everything that makes the backup unfit raises at the end."""
+        plan = self._plan
+        with (
+            self._store.writer,
+            one_moment(
+                self._login,
+                plan.databases,
+                look=lambda server: look(server, plan.databases, plan.options),
+                options=plan.moment,
+            ) as moment,
         ):
-            if self._stop.is_set():
-                raise Stopped
-            if number:
-                begin = boundary_of(head, packets.data)
-            yield replace(self._keep(packets, span.base), begin=begin)
-            self._count(len(packets.data))
+            begin = self._begin(moment.sessions[0])
+            yield from self._records(begin, moment)
+            moment.check()
+            self._store.writer.check_before_commit(self._store.grace)
+            self._captured = self._summarise(begin, moment)
 
-    def _count(self, size: int) -> None:
-        with self._counting:
-            self._done += size
-            if self._on_bytes:
-                self._on_bytes(self._done)
+    def captured(self) -> Captured:
+        """Return what was read, and what has to be said about it."""
+        if self._captured is None:
+            msg = "the reading has not ended"
+            raise RuntimeError(msg)
+        return self._captured
+
+    def _begin(self, server: Server) -> Begin:
+        epoch = self._store.epoch
+        return Begin(
+            databases=self._plan.databases,
+            epoch=epoch.id,
+            epoch_key=epoch.key.hex() if epoch.key else "",
+            flavour=server.version.flavour,
+            version=server.version.version,
+        )
+
+    def _records(self, begin: Begin, moment: Moment[tuple[SeenDatabase, ...]]) -> Iterator[bytes]:
+        """Yield the records of the index, reading all rows meanwhile."""
+        yield index.begin_record(begin)
+        for database in moment.seen:
+            yield index.database_record(database.name, database.options)
+            for definition in database.definitions:
+                yield index.definition_record(database.name, definition)
+        reader = RowsReader(
+            moment.sessions,
+            keeping(self._store),
+            before=self._store.before,
+            options=self._plan.options,
+            on_bytes=self._on_bytes,
+        )
+        for table in reader.read([table for database in moment.seen for table in database.tables]):
+            yield index.table_record(table.head)
+            for part in table.ranges:
+                yield index.range_record(part)
+            yield index.table_end_record(table)
+            # Small tables' rows are in the index now; here their fingerprints will do.
+            ranges = tuple(replace(part, inline=None) for part in table.ranges)
+            self._tables.append(replace(table, ranges=ranges))
+        yield index.end_record(len(self._tables), sum(table.rows for table in self._tables))
+
+    def _summarise(self, begin: Begin, moment: Moment[tuple[SeenDatabase, ...]]) -> Captured:
+        read = Index(
+            begin=begin,
+            options={database.name: database.options for database in moment.seen},
+            definitions={database.name: database.definitions for database in moment.seen},
+            tables=tuple(self._tables),
+        )
+        found: Summary = summary_of(read, self._data_key)
+        return Captured(
+            program="",
+            plain=found.plain,
+            tables=found.tables,
+            objects=found.objects,
+            position=moment.position,
+            left_out=tuple(entry for database in moment.seen for entry in database.left_out),
+            text_losses=self._plan.text_losses,
+            fallbacks=(*self._plan.fallbacks, *moment.fallbacks, *_without_rows(moment.seen)),
+            warnings=tuple(notice.message for notice in self._store.writer.notices),
+            shared=self._shared(read),
+        )
+
+    def _shared(self, read: Index) -> Shared:
+        writer = self._store.writer
+        ranges = [part for table in read.tables for part in table.ranges if part.name]
+        return Shared(
+            objects=len(read.objects),
+            bytes=sum({part.name: part.stored for part in ranges}.values()),
+            new_objects=writer.written.objects,
+            new_bytes=writer.written.bytes,
+        )
 
 
-def select(head: TableHead, span: Span) -> str:
-    """Return the query for the rows of *span*, in an order that is the same every time."""
-    where = condition(head.key, span.begin, span.end) if head.key else ""
-    return rows_select(head.source, where=where, order_by=order(head))
+def keeping(store: RowsStore) -> Keep:
+    """Return the function that stores a range, in the index itself where it is small."""
+
+    def keep(packets: Packets, base: Range | None) -> Range:
+        data, rows = packets.data, packets.rows
+        if len(data) <= INLINE:
+            digest = fingerprint(store.epoch, data)
+            return Range(rows=rows, bytes=len(data), fingerprint=digest, inline=data)
+        stored = store.writer.keep(data, as_stored(base) if base else None)
+        return Range(
+            rows=rows,
+            bytes=len(data),
+            fingerprint=stored.fingerprint,
+            name=stored.name,
+            chain=stored.chain,
+            stored=stored.stored,
+            full=stored.full,
+        )
+
+    return keep
 
 
-def order(head: TableHead) -> str:
-    """Return what the rows are ordered by; empty where there is nothing to order them by."""
-    own = head.key.order if head.key else ""
-    if not head.source.versioned:
-        return own
-    history = ", ".join(quote(column.name) for column in head.source.columns[-2:])
-    return f"{own}, {history}" if own else history
-
-
-def boundary_of(head: TableHead, data: bytes) -> Boundary | None:
-    """Return the key of the first row in *data*; None where ranges cannot be asked for by key."""
-    if head.key is None or not head.key.cuttable:
+def as_stored(part: Range) -> Stored | None:
+    """Return the object of a range, None for one whose rows are in the index itself."""
+    if not part.name:
         return None
-    first = next(fields(data, len(head.source.columns), most=1))
-    places = {column.name: number for number, column in enumerate(head.source.columns)}
-    values = [first[places[column.name]] for column in head.key.columns]
-    return tuple(value for value in values if value is not None)
+    return Stored(
+        fingerprint=part.fingerprint,
+        name=part.name,
+        chain=part.chain,
+        stored=part.stored,
+        full=part.full,
+    )
 
 
-def _assembled(head: TableHead, ranges: list[Range]) -> TableRows:
-    """Return the table; its first range begins wherever its first row may come to lie."""
-    if ranges:
-        ranges[0] = replace(ranges[0], begin=None)
-    return TableRows(head=head, ranges=tuple(ranges))
+def known_objects(before: Index) -> dict[str, Stored]:
+    """Return the objects of an index, by fingerprint."""
+    found = (as_stored(part) for table in before.tables for part in table.ranges)
+    return {stored.fingerprint: stored for stored in found if stored}
 
 
-def _by_name(before: Index | None) -> Mapping[tuple[str, str], TableRows]:
-    return {table.head.where: table for table in before.tables} if before else {}
-
-
-def write_index(begin: Begin, seen: Sequence[SeenDatabase], reader: RowsReader) -> Iterator[bytes]:
-    """Yield the index of a backup, reading all rows meanwhile."""
-    yield index.begin_record(begin)
+def _without_rows(seen: Sequence[SeenDatabase]) -> Iterator[str]:
     for database in seen:
-        yield index.database_record(database.name, database.options)
-        for definition in database.definitions:
-            yield index.definition_record(database.name, definition)
-    tables = rows = 0
-    for table in reader.read([table for database in seen for table in database.tables]):
-        yield index.table_record(table.head)
-        for part in table.ranges:
-            yield index.range_record(part)
-        yield index.table_end_record(table)
-        tables, rows = tables + 1, rows + table.rows
-    yield index.end_record(tables, rows)
+        for name in database.without_rows:
+            yield f"without rows, its definition only: {database.name}.{name}"

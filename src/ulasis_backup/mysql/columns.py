@@ -18,7 +18,8 @@ MOMENTS = frozenset({"date", "datetime", "timestamp", "time"})
 ADDRESSES = frozenset({"uuid", "inet4", "inet6"})
 AS_TEXT = "CONVERT({} USING utf8mb4)"
 AS_NUMBER = "CAST({} AS UNSIGNED)"
-"""Not ``{} + 0``: as a DOUBLE the number of a SET with 64 members would be rounded."""
+"""Not ``{} + 0``: MySQL makes that a DOUBLE, in which the number of a SET with 64 members is
+rounded, and MariaDB a signed number."""
 GENERATED = ("VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT")
 HISTORY = " FOR SYSTEM_TIME ALL"
 
@@ -132,7 +133,7 @@ def _form(server: Server, name: str, kind: str, full: str) -> tuple[str, str, st
         return f"CAST({name} AS DOUBLE)", "{}", "number"
     if kind == "enum" or (kind == "set" and _has_empty_member(full)):
         # An empty label and the error value look alike as text.
-        return f"{name} + 0", AS_NUMBER, "number"
+        return AS_NUMBER.format(name), AS_NUMBER, "number"
     if kind == "json" and not server.is_mariadb:
         return name, AS_TEXT, "bytes"
     if kind in ADDRESSES:

@@ -1,4 +1,4 @@
-"""``backup``: read one database at one moment, store it, and let the backup exist, last."""
+"""``backup``: read databases at one moment, store them, and let the backup exist, last."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import datetime
 
 from ulasis_backup import __version__
 from ulasis_backup.errors import NameTaken, SettingsError, StorageError
-from ulasis_backup.events import BytesMoved, Notice, Observe, PhaseBegan, PhaseEnded
+from ulasis_backup.events import BytesMoved, Notice, Observe, PhaseBegan, PhaseEnded, ignore
 from ulasis_backup.methods import load
 from ulasis_backup.methods.base import Captured
-from ulasis_backup.methods.sql import SqlCapture, plan_dump
-from ulasis_backup.model import DatabaseOptions, Kind, Size
+from ulasis_backup.model import DatabaseOptions, Size
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.server import Server, connect, locked, server_id
-from ulasis_backup.operations.context import Context, now, sql_options, stamp
+from ulasis_backup.operations.context import Context, now, stamp
+from ulasis_backup.operations.jobs import BackupRequest, Job, prepare
 from ulasis_backup.repository import manifest as manifests
 from ulasis_backup.repository import names, payload, repository
 from ulasis_backup.repository.manifest import Details, Header, Manifest, Stages
@@ -24,15 +24,8 @@ from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.streams.keys import DataKey, new_data_key, wrap
 from ulasis_backup.streams.pipeline import Chunks, Meter, flow, threads
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupRequest:
-    """What to back up, and why."""
-
-    database: str
-    kind: Kind = Kind.MANUAL
-    note: str = ""
-    allow_partial: bool = False
+LONGEST_PREFIX = 60
+"""Characters: where the names of several databases are longer the first one stands for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,38 +42,41 @@ class _Run:
     """One run, from its plan to its manifest."""
 
     name: PayloadName
+    method: str
     stages: Stages
     data_key: DataKey | None
     started_at: datetime
 
 
 def back_up(context: Context, request: BackupRequest) -> MadeBackup:
-    """Back up one database; when this returns, the backup is complete, durable and listed.
+    """Make one backup; when this returns, it is complete, durable and listed.
 
     Raises ServerError, StorageError, RepositoryError and their children; then nothing is listed
-    that was not before. Raises Busy while another run works on the database.
+    that was not before. Raises Busy while another run works on one of the databases.
     """
-    with connect(context.config.reading) as server, locked(server, request.database):
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(connect(context.config.reading))
+        for database in sorted(request.databases):
+            stack.enter_context(locked(server, database))
         return back_up_locked(context, request, server)
 
 
 def back_up_locked(context: Context, request: BackupRequest, server: Server) -> MadeBackup:
-    """Back up one database whose name lock the caller holds on *server* or elsewhere."""
+    """Back up databases whose name locks the caller holds on *server* or elsewhere."""
     started_at = now()
-    options = sql_options(context.config, allow_partial=request.allow_partial)
-    plan = plan_dump(server, request.database, options)
+    job = prepare(context, request, server)
     repository.ensure(context.repository)
-    run = _begin(context, request, started_at)
-    capture = SqlCapture(plan, context.config.reading, options, run.data_key)
+    run = _begin(context, request, job, started_at=started_at)
+    capture = job.capture(run.data_key)
     mine = False
-    total = schema.size_estimate(server, request.database)
-    context.observe(PhaseBegan(name="backup", subject=request.database, total=total))
+    subject = ", ".join(request.databases)
+    context.observe(PhaseBegan(name="backup", subject=subject, total=job.total))
     try:
-        stored = _store(context, run, capture.chunks())
+        stored = _store(context, run, capture.chunks(), counts_itself=job.counts_itself)
         mine = True
         captured = capture.captured()
-        details = _details(context, server, request.database, captured)
-        header = _header(context, request, run, server=server, stored=stored, partial=plan.partial)
+        details = _details(context, server, request, captured)
+        header = _header(context, request, run, server=server, stored=stored, partial=job.partial)
         written = _commit(context, run, header, details)
     except BaseException as error:
         # A name that was taken before we stored anything is somebody else's blob.
@@ -92,7 +88,7 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
     return MadeBackup(name=run.name, manifest=written, seconds=seconds)
 
 
-def _begin(context: Context, request: BackupRequest, started_at: datetime) -> _Run:
+def _begin(context: Context, request: BackupRequest, job: Job, *, started_at: datetime) -> _Run:
     config = context.config
     settings = config.settings
     if any(not text.isprintable() for text in (request.note, config.server_name)):
@@ -100,21 +96,24 @@ def _begin(context: Context, request: BackupRequest, started_at: datetime) -> _R
         raise SettingsError(message, hint="leave out line ends and bytes that are not UTF-8")
     if config.key is None and settings.backup_encryption_enabled is None:
         _expect_no_key(context)
-    prefix = settings.backup_name or request.database
+    prefix = settings.backup_name or _prefix(request)
     backup_id = names.new_backup_id(prefix, started_at)
-    stages = Stages(
-        compression=settings.backup_compression,
-        compression_level=settings.backup_compression_level,
-        cipher=settings.backup_encryption_cipher if config.encrypt else None,
-    )
     return _Run(
-        name=PayloadName(
-            backup_id=backup_id, suffix=payload.suffix_of(settings.backup_method, stages)
-        ),
-        stages=stages,
+        name=PayloadName(backup_id=backup_id, suffix=payload.suffix_of(job.method, job.stages)),
+        method=job.method,
+        stages=job.stages,
         data_key=new_data_key(backup_id) if context.repository.key else None,
         started_at=started_at,
     )
+
+
+def _prefix(request: BackupRequest) -> str:
+    """Return what a backup without BACKUP_NAME is called: by its databases."""
+    if request.selection == ("*",):
+        return "all"
+    joined = "+".join(request.databases)
+    first, more = request.databases[0], len(request.databases) - 1
+    return joined if len(joined) <= LONGEST_PREFIX or not more else f"{first}+{more}"
 
 
 def _expect_no_key(context: Context) -> None:
@@ -127,7 +126,7 @@ def _expect_no_key(context: Context) -> None:
         raise SettingsError(message, hint=hint)
 
 
-def _store(context: Context, run: _Run, chunks: Chunks) -> Size:
+def _store(context: Context, run: _Run, chunks: Chunks, *, counts_itself: bool) -> Size:
     """Send the plain bytes through the stages into the storage."""
     settings = context.config.settings
     stored = Meter()
@@ -136,8 +135,9 @@ def _store(context: Context, run: _Run, chunks: Chunks) -> Size:
         threads=threads(settings.backup_compression_threads),
         data_key=run.data_key,
     )
+    observe = ignore if counts_itself else context.observe
     # Closed at once when storing fails: the dump program and our locks must not linger.
-    with contextlib.closing(_counted(chunks, context.observe)) as plain:
+    with contextlib.closing(_counted(chunks, observe)) as plain:
         context.repository.storage.put(str(run.name), flow(plain, *stages, stored))
     return stored.result
 
@@ -150,8 +150,10 @@ def _counted(chunks: Chunks, observe: Observe) -> Generator[bytes, None, None]:
         yield chunk
 
 
-def _details(context: Context, server: Server, database: str, captured: Captured) -> Details:
-    options = schema.database_options(server, database)
+def _details(
+    context: Context, server: Server, request: BackupRequest, captured: Captured
+) -> Details:
+    options = schema.database_options(server, request.databases[0])
     return Details(
         server_name=context.config.server_name,
         host=str(server.value("SELECT @@hostname")),
@@ -166,6 +168,8 @@ def _details(context: Context, server: Server, database: str, captured: Captured
         text_losses=captured.text_losses,
         fallbacks=captured.fallbacks,
         warnings=captured.warnings,
+        selection=request.selection,
+        shared=captured.shared,
     )
 
 
@@ -178,9 +182,9 @@ def _header(
     stored: Size,
     partial: bool,
 ) -> Header:
-    databases = (request.database,)
     entries = repository.listing(context.repository).entries
-    series = repository.series_of(entries, context.config.server_name, databases)
+    chosen = request.selection or request.databases
+    series = repository.series_of(entries, context.config.server_name, chosen)
     return Header(
         format=manifests.FORMAT,
         id=run.name.backup_id,
@@ -188,8 +192,8 @@ def _header(
         series=series.id,
         sequence=series.sequence,
         previous=series.previous,
-        databases=databases,
-        method=context.config.settings.backup_method,
+        databases=request.databases,
+        method=run.method,
         kind=request.kind,
         partial=partial,
         started_at=stamp(run.started_at),
@@ -231,7 +235,7 @@ def _tell(context: Context, run: _Run, captured: Captured, *, stored: Size, seco
                 hint="see docs/format.md, What text loses, for what to do",
             )
         )
-    for entry in captured.left_out:
+    for entry in (entry for entry in captured.left_out if not entry.asked):
         context.observe(
             Notice(
                 message=f"left out: {entry.kind} {entry.name}: {entry.reason}",
@@ -243,7 +247,7 @@ def _tell(context: Context, run: _Run, captured: Captured, *, stored: Size, seco
     facts: tuple[tuple[str, str | int | float], ...] = (
         ("backup", str(run.name)),
         ("plain_bytes", captured.plain.bytes),
-        ("stored_bytes", stored.bytes),
+        ("stored_bytes", stored.bytes + (captured.shared.new_bytes if captured.shared else 0)),
         ("tables", len(captured.tables)),
         ("seconds", round(seconds, 2)),
     )

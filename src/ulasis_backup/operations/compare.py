@@ -93,6 +93,11 @@ def compare(
     except UlasisError as error:
         raise CouldNotCheck(f"could not compare: {error.message}", hint=error.hint) from None
     context.observe(PhaseEnded(name="compare"))
+    return compared(expected, actual)
+
+
+def compared(expected: Contents, actual: Contents) -> Comparison:
+    """Return where *actual* differs from *expected*, part by part."""
     return Comparison(
         differences=tuple(_differences(expected, actual)),
         moved=tuple(_moved(expected, actual)),

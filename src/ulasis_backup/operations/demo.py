@@ -20,12 +20,13 @@ from ulasis_backup.methods.contents import Contents
 from ulasis_backup.model import Login
 from ulasis_backup.mysql.scratch import scratch_server
 from ulasis_backup.mysql.server import Server, connect, quote
-from ulasis_backup.operations.backup import BackupRequest, MadeBackup, back_up
+from ulasis_backup.operations.backup import MadeBackup, back_up
 from ulasis_backup.operations.compare import Comparison, compare
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.init import generate_key
-from ulasis_backup.operations.source import open_source
-from ulasis_backup.repository.repository import Repository
+from ulasis_backup.operations.jobs import BackupRequest
+from ulasis_backup.operations.sql_source import open_sql
+from ulasis_backup.repository.repository import Repository, load_trusted
 from ulasis_backup.storage.local import LocalStorage
 from ulasis_backup.streams.keys import parse_key
 
@@ -72,14 +73,15 @@ def strike(world: DemoWorld) -> tuple[str, ...]:
 
 def compare_with(world: DemoWorld, made: MadeBackup) -> tuple[Contents, Comparison]:
     """Return what the backup holds, and how the database compares with it now."""
-    source = open_source(world.context, made.name)
+    manifest = load_trusted(world.context.repository, made.name)
+    source = open_sql(world.context, made.name, manifest)
     found = compare(world.context, DATABASE, source.contents, data_key=source.fingerprint_key)
     return source.contents, found
 
 
 def back_up_sample(world: DemoWorld) -> MadeBackup:
     """Back the sample database up."""
-    return back_up(world.context, BackupRequest(database=DATABASE, note="demo"))
+    return back_up(world.context, BackupRequest(databases=(DATABASE,), note="demo"))
 
 
 def _config(login: Login, folder: Path) -> Config:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable
-from ulasis_backup.methods.sections import Part, Piece
 from ulasis_backup.mysql import privileges
 from ulasis_backup.mysql.server import Server, quote
 
@@ -26,17 +25,15 @@ class Need:
     right: str
 
 
-def needs_of(texts: Iterable[Piece], database: str) -> tuple[Need, ...]:
-    """Return the tables outside of *database* that the definitions in *texts* name."""
+def needs_of(texts: Iterable[tuple[str, bytes]], database: str) -> tuple[Need, ...]:
+    """Return the tables outside of *database* that definitions name.
+
+    *texts* are those of tables and views, each with its kind, ``table`` or ``view``.
+    """
     found: set[Need] = set()
-    for piece in texts:
-        if piece.part is Part.TABLE:
-            pairs, right = _PARENT.findall(piece.data), "REFERENCES"
-        elif piece.part is Part.VIEW:
-            pairs, right = _READ.findall(piece.data), "SELECT"
-        else:
-            continue
-        found |= {Need(_plain(schema), _plain(table), right) for schema, table in pairs}
+    for kind, text in texts:
+        pattern, right = (_PARENT, "REFERENCES") if kind == "table" else (_READ, "SELECT")
+        found |= {Need(_plain(s), _plain(table), right) for s, table in pattern.findall(text)}
     return tuple(sorted(need for need in found if need.database != database))
 
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 
 from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable, SettingsError
 from ulasis_backup.methods import load
-from ulasis_backup.methods.contents import blocks_of
-from ulasis_backup.methods.sections import Part
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import SYSTEM_DATABASES, QueryFailed, Server
 from ulasis_backup.operations.context import Context
-from ulasis_backup.operations.neighbours import needs_of, refuse_unmet
-from ulasis_backup.operations.source import Source, mentions_in_strings
+from ulasis_backup.operations.neighbours import refuse_unmet
+from ulasis_backup.operations.source import Source, TargetNeeds
 
 LONGEST_NAME = 64
-PACKET_OVERHEAD = 1024
-_DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
-_DEFINER = re.compile(rb"DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
 
 
 def check_target(context: Context, server: Server, source: Source, target: str) -> tuple[str, ...]:
@@ -34,23 +28,20 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
         raise SettingsError(
             f"{target!r} cannot be restored into", hint="choose a database of your own"
         )
-    if server.version.flavour is not source.server.flavour:
-        message = (
-            f"the backup is of {source.server.flavour}, the target is {server.version.flavour}"
-        )
-        hint = "an sql backup goes back to the kind of server that it came from"
-        raise ServerUnsuitable(message, hint=hint)
-    programs.client_program(server.version, folder=context.config.settings.backup_programs_dir)
+    needs = source.needs()
+    notices = list(source.notices(server, target))
+    if needs.client:
+        folder = context.config.settings.backup_programs_dir
+        programs.client_program(server.version, folder=folder)
     missing = privileges.missing_for_restore(server, target)
     if missing:
         raise privileges.refuse(missing, partial_hint=False)
     _refuse_read_only(server)
-    _refuse_small_packet(server, source)
-    _refuse_untrusted_creators(server, source, schema.catalogue(server, target))
-    foreign = _refuse_foreign_definers(server, source)
-    needs = needs_of(source.texts, source.database)
-    notices = [
-        *refuse_unmet(server, needs),
+    _refuse_small_packet(server, needs.packet)
+    _refuse_untrusted_creators(server, source, needs, schema.catalogue(server, target))
+    foreign = _refuse_foreign_definers(server, needs.definers)
+    notices += [
+        *refuse_unmet(server, needs.neighbours),
         *_about_versions(server, source),
         *_about_space(server, source),
     ]
@@ -58,7 +49,7 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
     if target != source.database:
         notices += [
             f"{where}: text in quotes names {source.database}; it stays as it is"
-            for where in mentions_in_strings(source)
+            for where in needs.in_strings
         ]
     if source.partial:
         notices.append("the backup is PARTIAL: what it lacks will be gone after the restore")
@@ -78,21 +69,18 @@ def _refuse_read_only(server: Server) -> None:
         raise ServerUnsuitable(message, hint="restore on the primary, or SET GLOBAL read_only = 0;")
 
 
-def _refuse_small_packet(server: Server, source: Source) -> None:
-    """Raise where a statement of the dump is longer than the server takes."""
-    limit, need = int(server.value("SELECT @@GLOBAL.max_allowed_packet")), _packet(source)
+def _refuse_small_packet(server: Server, need: int) -> None:
+    """Raise where something of the backup is longer than the server takes at once."""
+    limit = int(server.value("SELECT @@GLOBAL.max_allowed_packet"))
     if need > limit:
         message = f"max_allowed_packet is {limit:,} bytes, the backup needs {need:,}"
         hint = f"run as an administrator: SET GLOBAL max_allowed_packet = {need};"
         raise ServerUnsuitable(message, hint=hint)
 
 
-def _packet(source: Source) -> int:
-    """Return the smallest possible setting (a multiple of 1024) that lets everything through."""
-    return -(-(source.contents.longest_statement + PACKET_OVERHEAD) // 1024) * 1024
-
-
-def _refuse_untrusted_creators(server: Server, source: Source, found: Catalogue) -> None:
+def _refuse_untrusted_creators(
+    server: Server, source: Source, needs: TargetNeeds, found: Catalogue
+) -> None:
     """With a binlog, triggers and functions need SUPER or a global setting (errors 1418, 1419)."""
     row = server.query("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_bin_trust_function_creators")[0]
     logs, trusts = (str(value) in ("1", "ON") for value in row)
@@ -100,40 +88,23 @@ def _refuse_untrusted_creators(server: Server, source: Source, found: Catalogue)
         return
     kinds = {kind for kind, _ in found.objects} | {entry.kind for entry in source.contents.objects}
     needs_super = kinds & {ObjectKind.TRIGGER, ObjectKind.FUNCTION}
-    undeclared = [
-        name
-        for piece in source.texts
-        if piece.part is Part.ROUTINES
-        for kind, name, text in blocks_of(piece.data)
-        if kind is ObjectKind.FUNCTION and not _DECLARED.search(text)
-    ]
-    if undeclared or (needs_super and not privileges.has_global(server, "SUPER")):
-        what = f"function {undeclared[0]}" if undeclared else "triggers or functions"
+    if needs.undeclared or (needs_super and not privileges.has_global(server, "SUPER")):
+        what = f"function {needs.undeclared[0]}" if needs.undeclared else "triggers or functions"
         message = f"the server logs its binlog and does not let this login create {what}"
         hint = "run as an administrator: SET GLOBAL log_bin_trust_function_creators = 1;"
         raise ServerUnsuitable(message, hint=hint)
 
 
-def _refuse_foreign_definers(server: Server, source: Source) -> tuple[str, ...]:
+def _refuse_foreign_definers(server: Server, definers: frozenset[str]) -> tuple[str, ...]:
     """Return the definers other than our account; raises PrivilegeMissing if not settable."""
     ours = str(server.value("SELECT CURRENT_USER()"))
-    foreign = tuple(sorted(_definers(source) - {ours}))
+    foreign = tuple(sorted(definers - {ours}))
     if foreign and not privileges.may_set_definers(server):
         right = "SET USER" if server.is_mariadb else "SET_ANY_DEFINER"
         message = f"objects have definers that this login may not set: {', '.join(foreign[:5])}"
         hint = f"run as an administrator: GRANT {right} ON *.* TO {privileges.account(server)};"
         raise PrivilegeMissing(message, hint=hint)
     return foreign
-
-
-def _definers(source: Source) -> set[str]:
-    found: set[str] = set()
-    for piece in source.texts:
-        if piece.part in (Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW):
-            for user, host in _DEFINER.findall(piece.data):
-                parts = (part[1:-1].replace(b"``", b"`") for part in (user, host))
-                found.add(b"@".join(parts).decode("utf-8", "replace"))
-    return found
 
 
 def _about_versions(server: Server, source: Source) -> Iterator[str]:

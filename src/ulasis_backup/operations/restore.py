@@ -18,20 +18,27 @@ from ulasis_backup.errors import (
     LoadFailed,
     NotEqual,
     Refused,
+    SettingsError,
     UlasisError,
 )
-from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
+from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
-from ulasis_backup.methods.contents import Contents, ContentsReader
-from ulasis_backup.model import Kind
+from ulasis_backup.methods.contents import Contents
+from ulasis_backup.model import Kind, ObjectKind
 from ulasis_backup.mysql import schema
-from ulasis_backup.mysql.server import Server, connect, locked
-from ulasis_backup.operations.backup import BackupRequest, MadeBackup, back_up_locked
-from ulasis_backup.operations.compare import Comparison, compare
+from ulasis_backup.mysql.loading import Way
+from ulasis_backup.mysql.schema import Catalogue
+from ulasis_backup.mysql.server import Server, connect, locked, quote
+from ulasis_backup.operations.backup import MadeBackup, back_up_locked
+from ulasis_backup.operations.compare import Comparison
 from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.jobs import BackupRequest
 from ulasis_backup.operations.preflight import check_target
-from ulasis_backup.operations.source import Source, open_orphan, open_source, renaming
+from ulasis_backup.operations.rows_source import open_rows
+from ulasis_backup.operations.source import Source, inexact
+from ulasis_backup.operations.sql_source import open_orphan, open_sql
 from ulasis_backup.operations.verify import verify
+from ulasis_backup.repository import repository
 from ulasis_backup.repository.names import PayloadName
 
 Confirm = Callable[["RestorePlan"], bool]
@@ -39,10 +46,17 @@ Confirm = Callable[["RestorePlan"], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
-    """What to restore, and how."""
+    """What to restore, and how.
+
+    ``database`` is which one of a backup of several; ``tables`` restores those alone, of a rows
+    backup, loaded in a certain ``way`` where one is asked for.
+    """
 
     name: PayloadName
+    database: str = ""
     target: str = ""
+    tables: tuple[str, ...] = ()
+    way: Way | None = None
     safety_backup: bool = True
     compare: bool = True
     orphan: bool = False
@@ -58,6 +72,7 @@ class RestorePlan:
     made_at: str
     server: str
     target: str
+    method: str
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
     created: tuple[str, ...]
@@ -105,7 +120,7 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
             hint = "say yes, or use --yes; --dry-run shows the plan"
             raise ConfirmationNeeded(message, hint=hint)
         safety = _make_safety_backup(context, plan)
-        _expect_unchanged(server, plan)
+        _expect_unchanged(server, source, plan)
         expected = _replace(context, server, source, plan=plan, safety=safety)
         comparison, unchecked = _compare(context, request, source, plan, expected=expected)
     if comparison and not comparison.equal:
@@ -115,18 +130,47 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
         safety=safety,
         comparison=comparison,
         unchecked=unchecked,
-        lossy=bool(source.inexact),
+        lossy=inexact(source),
         seconds=_since(started),
     )
 
 
 def _open(context: Context, request: RestoreRequest) -> Source:
     """Read and check the whole backup."""
+    trusting = request.allow_unauthenticated
     if request.orphan:
-        return open_orphan(
-            context, request.name, allow_unauthenticated=request.allow_unauthenticated
+        return open_orphan(context, request.name, allow_unauthenticated=trusting)
+    manifest = repository.load_trusted(
+        context.repository, request.name, allow_unauthenticated=trusting
+    )
+    if manifest.header.method == "rows":
+        return open_rows(
+            context, manifest, database=request.database, tables=request.tables, way=request.way
         )
-    return open_source(context, request.name, allow_unauthenticated=request.allow_unauthenticated)
+    if request.tables or request.way:
+        message = f"{request.name} is a dump: single tables cannot be taken out of it"
+        raise SettingsError(message, hint="restore it whole with --target-database, and copy them")
+    if request.database not in ("", *manifest.header.databases):
+        message = f"{request.name} does not hold {request.database}"
+        raise SettingsError(message, hint=f"it is of {manifest.header.databases[0]}")
+    return open_sql(context, request.name, manifest)
+
+
+def databases_of(context: Context, request: RestoreRequest) -> tuple[str, ...]:
+    """Return the databases of a backup that *request* restores, one after the other.
+
+    Raises SettingsError where one of several has to be chosen.
+    """
+    if request.orphan or request.database:
+        return (request.database,)
+    manifest = repository.load_trusted(
+        context.repository, request.name, allow_unauthenticated=request.allow_unauthenticated
+    )
+    held = manifest.header.databases
+    if len(held) > 1 and (request.target or request.tables):
+        message = f"{request.name} holds several databases: {', '.join(held)}"
+        raise SettingsError(message, hint="choose one with --from-database")
+    return held
 
 
 def _plan(
@@ -138,23 +182,25 @@ def _plan(
     notices: tuple[str, ...],
 ) -> RestorePlan:
     """Decide what happens to each object that exists now; raises Refused."""
-    have = _objects(server, target)
+    have = _objects(_in_scope(server, target, source))
     # Also the proof that everything can be rewritten, before anything is touched.
-    renaming(source, target)
+    source.expect_renamable(target)
     want = {f"table {table.name}" for table in source.contents.tables}
     want |= {f"{entry.kind} {entry.name}" for entry in source.contents.objects}
     left_out = {f"{entry.kind} {entry.name}" for entry in source.left_out}
+    everything = _objects(schema.catalogue(server, target))
     dependants = schema.dependants(server, target) if have else ()
     return RestorePlan(
         backup=str(source.name),
         made_at=source.made_at,
         server=server.login.endpoint,
         target=target,
+        method=source.method,
         replaced=tuple(sorted(have & want)),
         removed=tuple(sorted(have - want - left_out)),
         created=tuple(sorted(want - have)),
         kept=tuple(sorted((have & left_out) - want)),
-        safety_backup=request.safety_backup and bool(have),
+        safety_backup=request.safety_backup and bool(everything),
         notices=(
             *notices,
             *(f"points into {target}: {name}" for name in dependants),
@@ -163,17 +209,39 @@ def _plan(
     )
 
 
-def _objects(server: Server, database: str) -> set[str]:
-    """Return the names of everything in *database*, with their kinds."""
+def _in_scope(server: Server, database: str, source: Source) -> Catalogue:
+    """Return what *database* has of what *source* replaces: everything, or some tables."""
     found = schema.catalogue(server, database)
+    only = source.only_tables
+    if only is None:
+        return found
+    rows = server.query(
+        "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS "
+        "WHERE TRIGGER_SCHEMA = %s",
+        (database,),
+    )
+    triggers = [name for name, table in rows if table in only]
+    return Catalogue(
+        tables=tuple(table for table in found.tables if table.name in only),
+        objects=tuple(
+            (kind, name)
+            for kind, name in found.objects
+            if (kind is ObjectKind.TRIGGER and name in triggers)
+            or (kind is ObjectKind.SEQUENCE and name in only)
+        ),
+    )
+
+
+def _objects(found: Catalogue) -> set[str]:
+    """Return the names of everything in *found*, with their kinds."""
     tables = {f"table {table.name}" for table in found.tables if not table.is_sequence}
     return tables | {f"{kind} {name}" for kind, name in found.objects}
 
 
-def _expect_unchanged(server: Server, plan: RestorePlan) -> None:
+def _expect_unchanged(server: Server, source: Source, plan: RestorePlan) -> None:
     """Raise Refused if objects came or went since the plan was made, and perhaps agreed to."""
     planned = {*plan.replaced, *plan.removed, *plan.kept}
-    changed = sorted(planned ^ _objects(server, plan.target))
+    changed = sorted(planned ^ _objects(_in_scope(server, plan.target, source)))
     if changed:
         message = f"{plan.target} changed while the restore was prepared: {', '.join(changed[:5])}"
         raise Refused(message, hint="nothing was touched; look who works on it, then again")
@@ -183,7 +251,9 @@ def _make_safety_backup(context: Context, plan: RestorePlan) -> MadeBackup | Non
     if not plan.safety_backup:
         return None
     note = f"before the restore of {plan.backup}"
-    request = BackupRequest(database=plan.target, kind=Kind.SAFETY, note=note)
+    request = BackupRequest(
+        databases=(plan.target,), method=plan.method, kind=Kind.SAFETY, note=note
+    )
     try:
         with connect(context.config.reading) as server:
             made = back_up_locked(context, request, server)
@@ -208,23 +278,16 @@ def _replace(
     safety: MadeBackup | None,
 ) -> Contents:
     """Empty the target and load the backup; from here on the old state is in *safety* alone."""
-    reader = ContentsReader(source.fingerprint_key)
     total = source.contents.plain.bytes
     context.observe(PhaseBegan(name="load", subject=plan.target, total=total, exact=True))
     try:
-        load.make_database(server, plan.target, source.database_options)
+        if source.only_tables is None:
+            load.make_database(server, plan.target, source.database_options)
+        else:
+            server.run(f"CREATE DATABASE IF NOT EXISTS {quote(plan.target)}")
         kept = frozenset((entry.kind, entry.name) for entry in source.left_out)
-        load.empty(server, plan.target, schema.catalogue(server, plan.target), kept=kept)
-        load.load(
-            source.open(),
-            server,
-            plan.target,
-            rename=renaming(source, plan.target),
-            reader=reader,
-            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
-            programs_folder=context.config.settings.backup_programs_dir,
-        )
-        contents = reader.result()
+        load.empty(server, plan.target, _in_scope(server, plan.target, source), kept=kept)
+        contents = source.load(context, server, plan.target)
     except UlasisError as error:
         raise _half_done(error, plan, safety) from None
     except BaseException:
@@ -267,14 +330,19 @@ def _compare(
     """Compare what was loaded with the backup, unless asked not to, or impossible."""
     if not request.compare:
         return None, None
-    key, total = source.fingerprint_key, expected.plain.bytes
     try:
-        source.need_whole()
-        source.need_comparable(context)
-        found = compare(context, plan.target, expected, data_key=key, total=total)
+        _need_whole(source)
+        found = source.compare(context, plan.target, expected)
         return found.excusing(source.text_losses, source.left_out), None
     except CouldNotCheck as error:
         return None, error
+
+
+def _need_whole(source: Source) -> None:
+    """Raise CouldNotCheck for a partial backup: nobody knows what it lacks."""
+    if source.partial:
+        message = "the backup is partial: it was made without all rights"
+        raise CouldNotCheck(message, hint="make a whole one; `check` prints the missing GRANT")
 
 
 def _not_equal(plan: RestorePlan, comparison: Comparison, safety: MadeBackup | None) -> NotEqual:

@@ -1,4 +1,4 @@
-"""``verify``: find out whether every stored byte is authentic and what it holds a whole dump."""
+"""``verify``: find out whether every stored byte is authentic and what it holds is whole."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from ulasis_backup.errors import (
     UnknownFormat,
     WrongKey,
 )
-from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
+from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents, ContentsReader, read_contents
 from ulasis_backup.methods.sections import split
 from ulasis_backup.model import Verdict
 from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.indexes import index_of
+from ulasis_backup.operations.jobs import jobs
+from ulasis_backup.operations.ranges import RangeReader, Seen, check_tables
 from ulasis_backup.repository import payload, repository
 from ulasis_backup.repository.canonical import HINT
 from ulasis_backup.repository.manifest import Details, Manifest
@@ -38,16 +41,27 @@ class Verification:
 
 
 def verify(
-    context: Context, name: PayloadName, *, allow_unauthenticated: bool = False
+    context: Context,
+    name: PayloadName,
+    *,
+    allow_unauthenticated: bool = False,
+    seen: Seen | None = None,
 ) -> Verification:
     """Check the stored bytes and the structure of one backup.
 
-    Two passes: first every stored byte is authenticated, then the payload is decrypted,
-    decompressed and read as a dump, and compared with the manifest. Raises IntegrityError and
-    its children, BackupNotFound, BlobMissing.
+    Of a dump in two passes: first every stored byte is authenticated, then the payload is
+    decrypted, decompressed and read as a dump, and compared with the manifest. Of rows the index,
+    and then every object that it needs; those in *seen* are not read again. Raises IntegrityError
+    and its children, BackupNotFound, BlobMissing.
     """
     started = now()
-    manifest, _ = read_verified(context, name, allow_unauthenticated=allow_unauthenticated)
+    manifest = repository.load_trusted(
+        context.repository, name, allow_unauthenticated=allow_unauthenticated
+    )
+    if manifest.header.method == "rows":
+        _check_rows(context, manifest, seen or Seen())
+    else:
+        read_verified(context, manifest)
     wrong_copy = repository.check_key_copy(context.repository, manifest, name)
     notes = (f"the spare key copy is unusable: {wrong_copy}",) if wrong_copy else ()
     return Verification(
@@ -62,12 +76,14 @@ def verify(
 def verify_all(context: Context) -> Iterator[Verification]:
     """Check every backup of the repository; a failed one is a result, not an end.
 
-    Files that claim to be backups and cannot be read as such are failures too.
+    An object that several backups share is read once. Files that claim to be backups and cannot
+    be read as such are failures too.
     """
     listing = repository.listing(context.repository)
+    seen = Seen()
     for entry in listing.entries:
         try:
-            yield verify(context, entry.name)
+            yield verify(context, entry.name, seen=seen)
         except UlasisError as error:
             yield _failed(str(entry.name), error)
     for oddity in listing.oddities:
@@ -75,19 +91,38 @@ def verify_all(context: Context) -> Iterator[Verification]:
             yield _failed(oddity.name, oddity.error)
 
 
+def _check_rows(context: Context, manifest: Manifest, seen: Seen) -> None:
+    """Read index and objects; what is damaged is set aside, so that the next backup mends it."""
+    name = manifest.header.payload
+    index = index_of(context, manifest)
+    total = sum(table.bytes for table in index.tables)
+    context.observe(PhaseBegan(name="read", subject=name, total=total, exact=True))
+    reader = RangeReader(context, index)
+    try:
+        check_tables(
+            reader,
+            index.tables,
+            jobs=jobs(context),
+            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+            seen=seen,
+        )
+    finally:
+        for damaged in reader.set_aside():
+            hint = "the next backup stores its rows anew"
+            context.observe(Notice(message=f"damaged, set aside: {damaged}", hint=hint))
+    context.observe(PhaseEnded(name="read"))
+
+
 def read_verified(
-    context: Context,
-    name: PayloadName,
-    *,
-    allow_unauthenticated: bool = False,
-    keep_text: bool = False,
-) -> tuple[Manifest, ContentsReader]:
-    """Read a whole backup, check everything about it, and return what was read."""
-    manifest = repository.load_trusted(
-        context.repository, name, allow_unauthenticated=allow_unauthenticated
-    )
+    context: Context, manifest: Manifest, *, keep_text: bool = False
+) -> ContentsReader:
+    """Read a whole dump that *manifest*, a trusted one, describes, and return what was read.
+
+    Raises IntegrityError and its children, BlobMissing.
+    """
+    name = manifest.header.payload
     stored = manifest.header.stored.bytes
-    context.observe(PhaseBegan(name="authenticate", subject=str(name), total=stored, exact=True))
+    context.observe(PhaseBegan(name="authenticate", subject=name, total=stored, exact=True))
     payload.check_stored(
         context.repository.storage,
         manifest,
@@ -96,13 +131,13 @@ def read_verified(
     context.observe(PhaseEnded(name="authenticate"))
     details = _need_details(manifest)
     total = details.plain.bytes
-    context.observe(PhaseBegan(name="read", subject=str(name), total=total, exact=True))
+    context.observe(PhaseBegan(name="read", subject=name, total=total, exact=True))
     plain = payload.open_plain(context.repository.storage, manifest)
     pieces = split(_counted(context, plain))
     reader = read_contents(pieces, manifest.data_key, keep_text=keep_text)
     _expect_equal(manifest, details, reader.result())
     context.observe(PhaseEnded(name="read"))
-    return manifest, reader
+    return reader
 
 
 def _counted(context: Context, chunks: Chunks) -> Chunks:

@@ -30,6 +30,7 @@ from ulasis_backup.model import (
     ObjectSummary,
     Position,
     ServerVersion,
+    Shared,
     Size,
     TableSummary,
     TextLoss,
@@ -42,6 +43,7 @@ from ulasis_backup.streams.encryption import CHANGED_HINT, Cipher
 from ulasis_backup.streams.keys import DataKey, WrappedKey, unwrap
 
 FORMAT = 1
+METHODS = frozenset({"sql", "rows"})
 NONCE_BYTES = 12
 
 
@@ -64,7 +66,11 @@ class Plain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """What is encrypted when the payload is."""
+    """What is encrypted when the payload is.
+
+    ``selection`` is what DB_NAME said where that is not the list of databases (``*``). ``shared``
+    are the objects of a ``rows`` backup.
+    """
 
     server_name: str
     host: str
@@ -79,6 +85,8 @@ class Details:
     text_losses: tuple[TextLoss, ...] = ()
     fallbacks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    selection: tuple[str, ...] = ()
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,12 @@ class Manifest:
     def encrypted(self) -> bool:
         """Tell whether the payload is encrypted."""
         return self.header.stages.cipher is not None
+
+    @property
+    def added_bytes(self) -> int:
+        """Return the bytes that the backup added to the repository: payload and new objects."""
+        shared = self.details.shared if self.details else None
+        return self.header.stored.bytes + (shared.new_bytes if shared else 0)
 
 
 _HEADER = TypeAdapter(Header)
@@ -258,7 +272,7 @@ def _makes_sense(header: Header) -> bool:
     return (
         is_backup_id(header.id)
         and all(_is_moment(text) for text in (header.started_at, header.finished_at))
-        and header.method == "sql"
+        and header.method in METHODS
         and bool(header.databases)
         and header.sequence > 0
         and header.stored.bytes >= 0

@@ -232,8 +232,9 @@ def orphan_key(repository: Repository, backup_id: str) -> DataKey:
 def belongs_to(entry: Entry, server_name: str, databases: Sequence[str]) -> bool:
     """Tell whether *entry* is a backup of *server_name* and *databases*, as far as we can read."""
     details = entry.manifest.details
-    ours = entry.manifest.header.databases == tuple(databases)
-    return ours and details is not None and details.server_name == server_name
+    if details is None or details.server_name != server_name:
+        return False
+    return (details.selection or entry.manifest.header.databases) == tuple(databases)
 
 
 def _expect_known(repository: Repository, body: canonical.Json) -> None:

@@ -1,0 +1,134 @@
+"""What databases consist of at one moment: everything but the rows, for the ``rows`` method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from ulasis_backup.methods.index import TableHead
+from ulasis_backup.methods.ranges import TARGET
+from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind
+from ulasis_backup.mysql import schema
+from ulasis_backup.mysql.columns import row_source
+from ulasis_backup.mysql.definitions import Definition, read_definitions
+from ulasis_backup.mysql.keys import table_key
+from ulasis_backup.mysql.schema import ELSEWHERE, Catalogue, Table
+from ulasis_backup.mysql.server import Server
+
+EXCLUDED = "excluded as asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsOptions:
+    """What a user may choose: patterns are names of tables with ``*`` and ``?``.
+
+    ``target`` are the bytes of a range.
+    """
+
+    exclude: tuple[str, ...] = ()
+    schema_only: tuple[str, ...] = ()
+    target: int = TARGET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenTable:
+    """A table at the moment: how it is read, and roughly how many bytes it has."""
+
+    head: TableHead
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenDatabase:
+    """A database at the moment: everything but its rows.
+
+    ``without_rows`` are tables of which only the definition is kept.
+    """
+
+    name: str
+    options: DatabaseOptions
+    definitions: tuple[Definition, ...]
+    left_out: tuple[LeftOut, ...]
+    tables: tuple[SeenTable, ...]
+    without_rows: tuple[str, ...]
+
+
+def look(
+    server: Server, databases: Sequence[str], options: RowsOptions
+) -> tuple[SeenDatabase, ...]:
+    """Return what *databases* consist of; to be called while no DDL can run."""
+    return tuple(_look(server, database, options) for database in databases)
+
+
+def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
+    chosen = schema.need_database(server, database)
+    everything = schema.catalogue(server, database)
+    excluded = frozenset(t.name for t in everything.tables if _matches(t.name, options.exclude))
+    unwanted = tuple(_unwanted(server, database, excluded))
+    found = _without(everything, excluded, unwanted)
+    broken = schema.broken_views(server, database, found)
+    sizes = _sizes(server, database)
+    tables = [table for table in found.tables if not table.is_sequence]
+    with_rows = [table for table in tables if _has_rows(table, options.schema_only)]
+    return SeenDatabase(
+        name=database,
+        options=chosen,
+        definitions=read_definitions(server, database, found, left_out=broken),
+        left_out=tuple(replace(entry, database=database) for entry in (*broken, *unwanted)),
+        tables=tuple(
+            SeenTable(head=_head(server, database, table.name), size=sizes.get(table.name, 0))
+            for table in with_rows
+        ),
+        without_rows=tuple(table.name for table in tables if table not in with_rows),
+    )
+
+
+def _unwanted(server: Server, database: str, excluded: frozenset[str]) -> Iterator[LeftOut]:
+    """Yield what is left out as asked: tables, and the triggers that stand on them."""
+    for name in sorted(excluded):
+        yield LeftOut(kind=ObjectKind.TABLE, name=name, reason=EXCLUDED, asked=True)
+    rows = server.query(
+        "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS "
+        "WHERE TRIGGER_SCHEMA = %s ORDER BY 1",
+        (database,),
+    )
+    for trigger, table in rows:
+        if table in excluded:
+            yield LeftOut(kind=ObjectKind.TRIGGER, name=trigger, reason=EXCLUDED, asked=True)
+
+
+def _without(found: Catalogue, excluded: frozenset[str], unwanted: Sequence[LeftOut]) -> Catalogue:
+    gone = {(entry.kind, entry.name) for entry in unwanted}
+    gone |= {(ObjectKind.SEQUENCE, name) for name in excluded}
+    return Catalogue(
+        tables=tuple(table for table in found.tables if table.name not in excluded),
+        objects=tuple(entry for entry in found.objects if entry not in gone),
+    )
+
+
+def _has_rows(table: Table, schema_only: tuple[str, ...]) -> bool:
+    """Tell whether rows are read: those of other tables lie elsewhere, or are not wanted."""
+    elsewhere = (table.engine or "").lower() in ELSEWHERE
+    return not (elsewhere or _matches(table.name, schema_only))
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _head(server: Server, database: str, table: str) -> TableHead:
+    source = row_source(server, database, table)
+    key = table_key(server, database, table)
+    # Several rows of a table's history share a key; only its order is of use then.
+    return TableHead(
+        source=source, key=replace(key, cuttable=False) if key and source.versioned else key
+    )
+
+
+def _sizes(server: Server, database: str) -> dict[str, int]:
+    rows = server.query(
+        "SELECT TABLE_NAME, DATA_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
+        (database,),
+    )
+    return {str(name): int(size or 0) for name, size in rows}

@@ -1,0 +1,185 @@
+"""Reading all tables of one moment through several sessions, range by range."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ulasis_backup.methods.index import Index, Range, TableHead, TableRows
+from ulasis_backup.methods.look import RowsOptions, SeenTable
+from ulasis_backup.methods.ranges import Span, spans
+from ulasis_backup.mysql.columns import rows_select
+from ulasis_backup.mysql.keys import Boundary, bounds, condition
+from ulasis_backup.mysql.rows import fields
+from ulasis_backup.mysql.server import Server, quote
+from ulasis_backup.mysql.wire import Packets, read_rows
+
+
+class Keep(Protocol):
+    """Stores a range's packets and says how: what the object store is used for."""
+
+    def __call__(self, packets: Packets, base: Range | None) -> Range:
+        """Return the range, with its fingerprint and the chain it was stored with."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A span of a table, for whichever session is free."""
+
+    table: SeenTable
+    span: Span
+
+
+class Stopped(Exception):
+    """The run has failed or was given up; what still runs stops."""
+
+
+class RowsReader:
+    """Reads all tables of one moment through several sessions."""
+
+    def __init__(
+        self,
+        sessions: Sequence[Server],
+        keep: Keep,
+        *,
+        before: Index | None,
+        options: RowsOptions,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        self._free: queue.SimpleQueue[Server] = queue.SimpleQueue()
+        for session in sessions:
+            self._free.put(session)
+        self._jobs = len(sessions)
+        self._keep = keep
+        self._before = _by_name(before)
+        self._options = options
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._counting = threading.Lock()
+        self._done = 0
+        self._on_bytes = on_bytes
+
+    def read(self, tables: Sequence[SeenTable]) -> Iterator[TableRows]:
+        """Yield each of *tables* with its ranges, in order.
+
+        Raises QueryFailed, ServerUnreachable, StorageError: the first error of any session, as
+        soon as its table's turn comes or another stops for it. Then all sessions have stopped.
+        """
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="rows") as pool:
+            pending: list[tuple[SeenTable, list[Future[list[Range]]]]] = []
+            try:
+                for table in tables:
+                    planned = self._plan(table)
+                    pending.append((table, [pool.submit(self._work, task) for task in planned]))
+                for table, parts in pending:
+                    yield _assembled(table.head, [one for part in parts for one in part.result()])
+            except Stopped:
+                raise self._failure or Stopped from None
+            finally:
+                self._stop.set()
+                for _, parts in pending:
+                    for part in parts:
+                        part.cancel()
+
+    def _plan(self, table: SeenTable) -> list[_Task]:
+        head = table.head
+        found = spans(
+            head.key,
+            self._before.get(head.where),
+            bounds=self._bounds(table),
+            size=table.size,
+            target=self._options.target,
+        )
+        return [_Task(table=table, span=span) for span in found]
+
+    def _bounds(self, table: SeenTable) -> tuple[int, int] | None:
+        """Return the smallest and the largest value of a large table's integer key."""
+        key = table.head.key
+        unknown = table.head.where not in self._before
+        if not (key and key.by_integer and unknown and table.size > self._options.target):
+            return None
+        with self._session() as server:
+            return bounds(server, *table.head.where, key)
+
+    @contextmanager
+    def _session(self) -> Iterator[Server]:
+        session = self._free.get()
+        try:
+            yield session
+        finally:
+            self._free.put(session)
+
+    def _work(self, task: _Task) -> list[Range]:
+        try:
+            with self._session() as server:
+                return list(self._ranges(server, task))
+        except Stopped:
+            raise
+        except BaseException as error:
+            with self._counting:
+                self._failure = self._failure or error
+            self._stop.set()
+            raise
+
+    def _ranges(self, server: Server, task: _Task) -> Iterator[Range]:
+        if self._stop.is_set():
+            raise Stopped
+        head, span = task.table.head, task.span
+        begin = span.begin
+        for number, packets in enumerate(
+            read_rows(server, select(head, span), target=self._options.target, limit=span.limit)
+        ):
+            if self._stop.is_set():
+                raise Stopped
+            if number:
+                begin = boundary_of(head, packets.data)
+            yield replace(self._keep(packets, span.base), begin=begin)
+            self._count(len(packets.data))
+
+    def _count(self, size: int) -> None:
+        with self._counting:
+            self._done += size
+            if self._on_bytes:
+                self._on_bytes(self._done)
+
+
+def select(head: TableHead, span: Span) -> str:
+    """Return the query for the rows of *span*, in an order that is the same every time."""
+    where = condition(head.key, span.begin, span.end) if head.key else ""
+    return rows_select(head.source, where=where, order_by=order(head))
+
+
+def order(head: TableHead) -> str:
+    """Return what the rows are ordered by; empty where there is nothing to order them by."""
+    own = head.key.order if head.key else ""
+    if not head.source.versioned:
+        return own
+    history = ", ".join(quote(column.name) for column in head.source.columns[-2:])
+    return f"{own}, {history}" if own else history
+
+
+def boundary_of(head: TableHead, data: bytes) -> Boundary | None:
+    """Return the key of the first row in *data*; None where ranges cannot be asked for by key."""
+    if head.key is None or not head.key.cuttable:
+        return None
+    first = next(fields(data, len(head.source.columns), most=1))
+    places = {column.name: number for number, column in enumerate(head.source.columns)}
+    values = [first[places[column.name]] for column in head.key.columns]
+    return tuple(value for value in values if value is not None)
+
+
+def _assembled(head: TableHead, ranges: list[Range]) -> TableRows:
+    """Return the table; its first range begins wherever its first row may come to lie."""
+    if ranges:
+        ranges[0] = replace(ranges[0], begin=None)
+    return TableRows(head=head, ranges=tuple(ranges))
+
+
+def _by_name(before: Index | None) -> Mapping[tuple[str, str], TableRows]:
+    return {table.head.where: table for table in before.tables} if before else {}

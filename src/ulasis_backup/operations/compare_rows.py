@@ -1,0 +1,224 @@
+"""Comparing a database with a ``rows`` backup: read its rows again, range by range."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from ulasis_backup.errors import CouldNotCheck, UlasisError
+from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
+from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.index import Index, Range, TableHead, TableRows
+from ulasis_backup.methods.ranges import Span
+from ulasis_backup.methods.reading import select
+from ulasis_backup.methods.summary import summary_of
+from ulasis_backup.model import ObjectKind, ServerVersion
+from ulasis_backup.mysql import schema
+from ulasis_backup.mysql.definitions import TABLE, Definition, read_definitions
+from ulasis_backup.mysql.schema import Catalogue
+from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.mysql.wire import read_rows
+from ulasis_backup.operations.compare import ROWS, Comparison, compared
+from ulasis_backup.operations.context import Context
+from ulasis_backup.repository.objects import Epoch, fingerprint
+from ulasis_backup.streams.keys import DataKey
+
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a database should hold: *part*, the index of it alone, and with which keys.
+
+    ``only`` are the tables to look at where not all are; ``server`` is where they came from.
+    """
+
+    database: str
+    part: Index
+    contents: Contents
+    epoch: Epoch
+    data_key: DataKey | None
+    only: frozenset[str] | None
+    server: ServerVersion
+
+
+def compare_rows(context: Context, target: str, wanted: Wanted, *, jobs: int) -> Comparison:
+    """Read database *target* with the reading login and compare it with *wanted*.
+
+    Raises CouldNotCheck: when it cannot be read, and when every row is equal but the server is of
+    another kind or series, so that the same definitions would be shown in other words.
+    """
+    total = wanted.contents.plain.bytes
+    context.observe(PhaseBegan(name="compare", subject=target, total=total, exact=True))
+    try:
+        with connect(context.config.reading) as server:
+            same_series = server.version.series == wanted.server.series
+            definitions = _definitions(server, target, wanted.only)
+        tables = _read_tables(
+            context, target, wanted, jobs=jobs, found={d.name for d in definitions}
+        )
+    except UlasisError as error:
+        raise CouldNotCheck(f"could not compare: {error.message}", hint=error.hint) from None
+    context.observe(PhaseEnded(name="compare"))
+    index = replace(wanted.part, definitions={wanted.database: definitions}, tables=tables)
+    found = summary_of(index, wanted.data_key)
+    actual = replace(wanted.contents, plain=found.plain, tables=found.tables, objects=found.objects)
+    if not same_series:
+        return _rows_only(wanted, actual)
+    return _detailed(compared(wanted.contents, actual), wanted.part, tables)
+
+
+def _definitions(
+    server: Server, database: str, only: frozenset[str] | None
+) -> tuple[Definition, ...]:
+    found = schema.catalogue(server, database)
+    if only is not None:
+        triggers = server.query(
+            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS "
+            "WHERE TRIGGER_SCHEMA = %s",
+            (database,),
+        )
+        kept = {(ObjectKind.TRIGGER, name) for name, table in triggers if table in only}
+        kept |= {(ObjectKind.SEQUENCE, name) for name in only}
+        found = Catalogue(
+            tables=tuple(table for table in found.tables if table.name in only),
+            objects=tuple(entry for entry in found.objects if entry in kept),
+        )
+    return read_definitions(server, database, found)
+
+
+def _rows_only(wanted: Wanted, actual: Contents) -> Comparison:
+    """Compare rows alone; raises CouldNotCheck where they are equal: that is not everything."""
+    there = {table.name: table for table in actual.tables}
+    tables = tuple(
+        replace(there[table.name], definition=table.definition)
+        for table in wanted.contents.tables
+        if table.name in there
+    )
+    found = compared(
+        wanted.contents, replace(actual, tables=tables, objects=wanted.contents.objects)
+    )
+    if found.differences:
+        return found
+    message = (
+        f"the backup is of {wanted.server.series}, the target is not: every row is equal, "
+        "definitions cannot be compared"
+    )
+    raise CouldNotCheck(message, hint=f"compare definitions on {wanted.server.series}, or by eye")
+
+
+def _detailed(found: Comparison, part: Index, tables: tuple[TableRows, ...]) -> Comparison:
+    """Say of each table whose rows differ where the first difference lies."""
+    now = {table.head.source.table: table for table in tables}
+    spots = {
+        table.head.source.table: _first_difference(table, now[table.head.source.table])
+        for table in part.tables
+        if table.head.source.table in now
+    }
+    return replace(
+        found,
+        differences=tuple(
+            replace(d, detail=spots[d.name]) if d.what == ROWS and d.kind == TABLE else d
+            for d in found.differences
+        ),
+    )
+
+
+def _first_difference(wanted: TableRows, got: TableRows) -> str:
+    for number, (one, other) in enumerate(zip(wanted.ranges, got.ranges, strict=False)):
+        if one.fingerprint != other.fingerprint:
+            begin = ", ".join(v.decode("utf-8", "backslashreplace") for v in one.begin or ())
+            where = f"from key {begin}" if begin else f"in part {number + 1}"
+            return f" ({where}: {one.fingerprint[:12]} in the backup, {other.fingerprint[:12]} now)"
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """Ranges that one query reads."""
+
+    head: TableHead
+    span: Span
+    parts: tuple[Range, ...]
+
+
+def _read_tables(
+    context: Context, target: str, wanted: Wanted, *, jobs: int, found: set[str]
+) -> tuple[TableRows, ...]:
+    """Return the tables of *wanted* that *target* has, with the fingerprints of its rows."""
+    done = _Counter(context)
+    tables = [t for t in wanted.part.tables if t.head.source.table in found]
+    with ExitStack() as stack:
+        free: queue.SimpleQueue[Server] = queue.SimpleQueue()
+        for _ in range(jobs):
+            server = stack.enter_context(connect(context.config.reading))
+            server.run("SET SESSION character_set_results = NULL")
+            free.put(server)
+
+        def work(task: _Task) -> list[Range]:
+            server = free.get()
+            try:
+                return list(_read(server, task, wanted.epoch, done.add))
+            finally:
+                free.put(server)
+
+        pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="compare"))
+        pending = [
+            (table, [pool.submit(work, task) for task in _tasks(table, target)]) for table in tables
+        ]
+        return tuple(
+            replace(table, ranges=tuple(part for future in parts for part in future.result()))
+            for table, parts in pending
+        )
+
+
+class _Counter:
+    """Counts bytes for whoever watches."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._done = 0
+
+    def add(self, size: int) -> None:
+        self._done += size
+        self._context.observe(BytesMoved(done=self._done))
+
+
+def _tasks(table: TableRows, target: str) -> Iterator[_Task]:
+    """Yield what to read: each range by a query of its own where its key allows that."""
+    head = replace(table.head, source=replace(table.head.source, database=target))
+    if head.key is None or not head.key.cuttable or not table.ranges:
+        yield _Task(head=head, span=Span(begin=None, end=None, limit=PIECE), parts=table.ranges)
+        return
+    ends = [*(part.begin for part in table.ranges[1:]), None]
+    for part, end in zip(table.ranges, ends, strict=True):
+        span = Span(begin=part.begin, end=end, limit=PIECE)
+        yield _Task(head=head, span=span, parts=(part,))
+
+
+def _read(
+    server: Server, task: _Task, epoch: Epoch, on_bytes: Callable[[int], None]
+) -> Iterator[Range]:
+    """Yield the ranges of *task* as they are now: cut after as many bytes as they had."""
+    rows = 0
+    held = bytearray()
+    sizes = iter([part.bytes for part in task.parts])
+    size = next(sizes, None)
+    for packets in read_rows(server, select(task.head, task.span), target=PIECE, limit=PIECE):
+        rows += packets.rows
+        held += packets.data
+        on_bytes(len(packets.data))
+        while size is not None and len(held) > size:
+            yield _range(epoch, bytes(held[:size]), 0)
+            del held[:size]
+            size = next(sizes, None)
+    if held or rows:
+        # All rows are counted here: how many lie in each part says nothing once it differs.
+        yield _range(epoch, bytes(held), rows)
+
+
+def _range(epoch: Epoch, data: bytes, rows: int) -> Range:
+    return Range(rows=rows, bytes=len(data), fingerprint=fingerprint(epoch, data))

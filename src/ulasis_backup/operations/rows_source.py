@@ -1,0 +1,243 @@
+"""A ``rows`` backup that is about to be restored: one database of it, every range read once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ulasis_backup.errors import SettingsError
+from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
+from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.index import Index
+from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_definition
+from ulasis_backup.methods.rows_restore import DatabaseContents, build_database
+from ulasis_backup.methods.summary import summary_of
+from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind, ServerVersion, TextLoss
+from ulasis_backup.mysql.definitions import TABLE, Definition
+from ulasis_backup.mysql.loading import Way
+from ulasis_backup.mysql.schema import ELSEWHERE
+from ulasis_backup.mysql.server import Server
+from ulasis_backup.operations.compare import Comparison
+from ulasis_backup.operations.compare_rows import Wanted, compare_rows
+from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.indexes import index_of
+from ulasis_backup.operations.jobs import jobs
+from ulasis_backup.operations.neighbours import needs_of
+from ulasis_backup.operations.ranges import RangeReader, check_tables
+from ulasis_backup.operations.source import TargetNeeds
+from ulasis_backup.repository.manifest import Manifest
+from ulasis_backup.repository.names import PayloadName, parse_payload
+from ulasis_backup.streams.keys import DataKey
+
+PACKET_OVERHEAD = 64 << 10
+_DEFINER = re.compile(rb"\ACREATE[^`\"]*DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
+_DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
+_ENGINE = re.compile(rb"\) ENGINE=(\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsSource:
+    """One database of a checked rows backup; see ``source.Source``.
+
+    ``part`` is the index with nothing in it but what is restored. ``longest`` are the bytes of its
+    longest row.
+    """
+
+    name: PayloadName
+    database: str
+    made_at: str
+    server: ServerVersion
+    part: Index
+    contents: Contents
+    data_key: DataKey | None
+    reader: RangeReader
+    longest: int
+    left_out: tuple[LeftOut, ...]
+    text_losses: tuple[TextLoss, ...]
+    partial: bool
+    only_tables: frozenset[str] | None
+    way: Way | None
+
+    @property
+    def method(self) -> str:
+        """Return the name of the method."""
+        return "rows"
+
+    @property
+    def database_options(self) -> DatabaseOptions | None:
+        """Return what CREATE DATABASE would say."""
+        return self.part.options[self.database]
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        """Return the definitions of everything that is restored."""
+        return self.part.definitions[self.database]
+
+    def needs(self) -> TargetNeeds:
+        """Return what it asks of a target."""
+        kinds = (TABLE, ObjectKind.VIEW)
+        texts = [(str(d.kind), d.text) for d in self.definitions if d.kind in kinds]
+        return TargetNeeds(
+            definers=frozenset(_definers(self.definitions)),
+            neighbours=needs_of(texts, self.database),
+            undeclared=tuple(
+                definition.name
+                for definition in self.definitions
+                if definition.kind == ObjectKind.FUNCTION and not _DECLARED.search(definition.text)
+            ),
+            packet=-(-(self.longest + PACKET_OVERHEAD) // 1024) * 1024,
+            in_strings=tuple(
+                f"{definition.kind} {definition.name}"
+                for definition in self.definitions
+                if definition.kind != TABLE and names_in_strings(definition.text, self.database)
+            ),
+            client=False,
+        )
+
+    def notices(self, server: Server, target: str) -> Iterator[str]:  # noqa: ARG002 (of Source)
+        """Yield the tables that come back empty."""
+        with_rows = {table.head.source.table for table in self.part.tables}
+        for definition in self.definitions:
+            if definition.kind == TABLE and definition.name not in with_rows:
+                match = _ENGINE.search(definition.text)
+                if not match or match[1].decode().lower() not in ELSEWHERE:
+                    yield f"table {definition.name} comes back without rows: it was backed up so"
+
+    def expect_renamable(self, target: str) -> None:
+        """Raise Refused unless every definition can be rewritten for *target*."""
+        self._renamed(target)
+
+    def load(self, context: Context, server: Server, target: str) -> Contents:
+        """Build the database; see ``source.Source``."""
+        definitions = self._renamed(target)
+        build_database(
+            server.login,
+            target,
+            DatabaseContents(definitions=definitions, tables=self.part.tables),
+            read=self.reader.read,
+            jobs=jobs(context),
+            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+            way=self.way,
+        )
+        return self._contents(definitions)
+
+    def compare(self, context: Context, target: str, expected: Contents) -> Comparison:
+        """Read *target* again, range by range, and compare; raises CouldNotCheck."""
+        wanted = Wanted(
+            database=self.database,
+            part=self.part,
+            contents=expected,
+            epoch=self.reader.epoch,
+            data_key=self.data_key,
+            only=self.only_tables,
+            server=self.server,
+        )
+        return compare_rows(context, target, wanted, jobs=jobs(context))
+
+    def _renamed(self, target: str) -> tuple[Definition, ...]:
+        if target == self.database:
+            return self.definitions
+        known = frozenset(definition.name for definition in self.definitions)
+        rename = Rename(old=self.database, new=target, known=known)
+        return tuple(rewrite_definition(definition, rename) for definition in self.definitions)
+
+    def _contents(self, definitions: tuple[Definition, ...]) -> Contents:
+        index = replace(self.part, definitions={self.database: definitions})
+        return contents_of(index, self.data_key)
+
+
+def open_rows(
+    context: Context,
+    manifest: Manifest,
+    *,
+    database: str = "",
+    tables: tuple[str, ...] = (),
+    way: Way | None = None,
+) -> RowsSource:
+    """Read one database of a trusted rows backup whole, or some *tables* of it.
+
+    Raises IntegrityError and its children, BlobMissing, SettingsError for names it does not hold.
+    """
+    header, details = manifest.header, manifest.details
+    name = parse_payload(header.payload)
+    if details is None or name is None:
+        msg = "a trusted manifest has details and the name of a payload"
+        raise TypeError(msg)
+    chosen = database or header.databases[0]
+    if chosen not in header.databases:
+        message = f"{name} does not hold {chosen}"
+        raise SettingsError(message, hint=f"it holds: {', '.join(header.databases)}")
+    index = index_of(context, manifest)
+    part = _part(index, chosen, frozenset(tables))
+    reader = RangeReader(context, index)
+    contents = contents_of(part, manifest.data_key)
+    total = contents.plain.bytes
+    context.observe(PhaseBegan(name="read", subject=str(name), total=total, exact=True))
+    longest = check_tables(
+        reader,
+        part.tables,
+        jobs=jobs(context),
+        on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+    )
+    context.observe(PhaseEnded(name="read"))
+    return RowsSource(
+        name=name,
+        database=chosen,
+        made_at=header.started_at,
+        server=header.server,
+        part=part,
+        contents=contents,
+        data_key=manifest.data_key,
+        reader=reader,
+        longest=longest,
+        left_out=tuple(entry for entry in details.left_out if entry.database == chosen),
+        text_losses=tuple(loss for loss in details.text_losses if loss.database == chosen),
+        partial=header.partial,
+        only_tables=frozenset(tables) or None,
+        way=way,
+    )
+
+
+def contents_of(index: Index, data_key: DataKey | None) -> Contents:
+    """Return what *index* holds in the words in which backups and databases are compared."""
+    found = summary_of(index, data_key)
+    return Contents(plain=found.plain, tables=found.tables, objects=found.objects, position=None)
+
+
+def _part(index: Index, database: str, tables: frozenset[str]) -> Index:
+    """Return *index* with nothing in it but *database*, or only some *tables* and their triggers.
+
+    Raises SettingsError for a table that it does not hold.
+    """
+    definitions = index.definitions[database]
+    rows = index.of(database)
+    if tables:
+        kinds = (TABLE, ObjectKind.SEQUENCE)
+        held = {definition.name for definition in definitions if definition.kind in kinds}
+        unknown = sorted(tables - held)
+        if unknown:
+            message = f"the backup has no table {unknown[0]} in {database}"
+            raise SettingsError(message, hint="`ulasis-backup show` lists its tables")
+        definitions = tuple(d for d in definitions if _belongs(d, tables))
+        rows = tuple(table for table in rows if table.head.source.table in tables)
+    return Index(
+        begin=index.begin,
+        options={database: index.options[database]},
+        definitions={database: definitions},
+        tables=rows,
+    )
+
+
+def _belongs(definition: Definition, tables: frozenset[str]) -> bool:
+    if definition.kind in (TABLE, ObjectKind.SEQUENCE):
+        return definition.name in tables
+    return definition.kind == ObjectKind.TRIGGER and definition.extra.get("table") in tables
+
+
+def _definers(definitions: tuple[Definition, ...]) -> Iterator[str]:
+    for definition in definitions:
+        match = _DEFINER.match(definition.text)
+        if match:
+            parts = (part[1:-1].replace(b"``", b"`") for part in match.groups())
+            yield b"@".join(parts).decode("utf-8", "replace")

@@ -1,0 +1,286 @@
+"""An ``sql`` backup that is about to be restored: a dump, read whole and ready to be read again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ulasis_backup.errors import (
+    AuthenticationFailed,
+    BackupNotFound,
+    CouldNotCheck,
+    ServerUnsuitable,
+)
+from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
+from ulasis_backup.methods import load
+from ulasis_backup.methods.contents import Contents, ContentsReader, blocks_of, read_contents
+from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_piece
+from ulasis_backup.methods.sections import Part, Piece, split
+from ulasis_backup.model import (
+    DatabaseOptions,
+    Flavour,
+    LeftOut,
+    ObjectKind,
+    ServerVersion,
+    TextLoss,
+)
+from ulasis_backup.mysql import programs
+from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.operations.compare import Comparison, compare
+from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.neighbours import needs_of
+from ulasis_backup.operations.source import TargetNeeds
+from ulasis_backup.operations.verify import read_verified
+from ulasis_backup.repository import names, payload, repository
+from ulasis_backup.repository.manifest import Manifest, Stages
+from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.streams.compression import SUFFIXES, Compression
+from ulasis_backup.streams.encryption import HEADER_BYTES, authenticate
+from ulasis_backup.streams.keys import DataKey
+from ulasis_backup.streams.pipeline import Chunks, flow
+
+PACKET_OVERHEAD = 1024
+_DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
+_DEFINER = re.compile(rb"DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
+_DATABASE = re.compile(rb"^-- Host: .*?Database: ([^\n]*)$", re.MULTILINE)
+_VERSION = re.compile(rb"^-- Server version\t([^\n]+)$", re.MULTILINE)
+_PROGRAM = re.compile(rb"^-- (MariaDB|MySQL) dump ([^\n]*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlSource:
+    """A checked dump; see ``source.Source``.
+
+    ``texts`` are its definitions, ``open`` reads its plain bytes again.
+    """
+
+    name: PayloadName
+    database: str
+    made_at: str
+    server: ServerVersion
+    program: str
+    contents: Contents
+    texts: tuple[Piece, ...]
+    fingerprint_key: DataKey | None
+    database_options: DatabaseOptions | None
+    text_losses: tuple[TextLoss, ...]
+    left_out: tuple[LeftOut, ...]
+    partial: bool
+    open: Callable[[], Chunks]
+
+    @property
+    def method(self) -> str:
+        """Return the name of the method."""
+        return "sql"
+
+    @property
+    def only_tables(self) -> frozenset[str] | None:
+        """Return None: a dump is loaded whole."""
+        return None
+
+    def needs(self) -> TargetNeeds:
+        """Return what the dump asks of a target."""
+        return TargetNeeds(
+            definers=frozenset(_definers(self)),
+            neighbours=needs_of(_tables_and_views(self), self.database),
+            undeclared=tuple(_undeclared(self)),
+            # The smallest possible setting (a multiple of 1024) that lets everything through.
+            packet=-(-(self.contents.longest_statement + PACKET_OVERHEAD) // 1024) * 1024,
+            in_strings=mentions_in_strings(self),
+            client=True,
+        )
+
+    def notices(self, server: Server, target: str) -> Iterator[str]:  # noqa: ARG002 (of Source)
+        """Raise ServerUnsuitable for a server of the other kind; there is nothing else to say."""
+        if server.version.flavour is not self.server.flavour:
+            message = (
+                f"the backup is of {self.server.flavour}, the target is {server.version.flavour}"
+            )
+            hint = "an sql backup goes back to the kind of server that it came from"
+            raise ServerUnsuitable(message, hint=hint)
+        yield from ()
+
+    def expect_renamable(self, target: str) -> None:
+        """Raise Refused unless every definition can be rewritten for *target*."""
+        renaming(self, target)
+
+    def load(self, context: Context, server: Server, target: str) -> Contents:
+        """Feed the dump to the client program; see ``source.Source``."""
+        reader = ContentsReader(self.fingerprint_key)
+        load.load(
+            self.open(),
+            server,
+            target,
+            rename=renaming(self, target),
+            reader=reader,
+            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+            programs_folder=context.config.settings.backup_programs_dir,
+        )
+        return reader.result()
+
+    def compare(self, context: Context, target: str, expected: Contents) -> Comparison:
+        """Dump *target* again and compare; raises CouldNotCheck."""
+        self._need_comparable(context)
+        total = expected.plain.bytes
+        return compare(context, target, expected, data_key=self.fingerprint_key, total=total)
+
+    def _need_comparable(self, context: Context) -> None:
+        """Raise CouldNotCheck where a new dump would not read like the old one anyway."""
+        with connect(context.config.reading) as server:
+            folder = context.config.settings.backup_programs_dir
+            program = programs.dump_program(server.version, folder=folder)
+        if server.version.series != self.server.series:
+            message = (
+                f"the backup is of {self.server.series}, the target of {server.version.series}"
+            )
+            hint = f"compare on a server of {self.server.series}, or look at the data yourself"
+            raise CouldNotCheck(message, hint=hint)
+        if self.program and program.version != self.program:
+            message = f"the backup was made by {self.program!r}, here is {program.version!r}"
+            raise CouldNotCheck(message, hint="dumps of different programs cannot be compared")
+
+
+def open_sql(context: Context, name: PayloadName, manifest: Manifest) -> SqlSource:
+    """Read and check backup *name*, which *manifest* vouches for, and return it as a source."""
+    reader = read_verified(context, manifest, keep_text=True)
+    header, details = manifest.header, manifest.details
+    return SqlSource(
+        name=name,
+        database=header.databases[0],
+        made_at=header.started_at,
+        server=header.server,
+        program=details.program if details else "",
+        contents=reader.result(),
+        texts=tuple(reader.texts),
+        fingerprint_key=manifest.data_key,
+        database_options=details.database_options if details else None,
+        text_losses=details.text_losses if details else (),
+        left_out=details.left_out if details else (),
+        partial=header.partial,
+        open=lambda: payload.open_plain(context.repository.storage, manifest),
+    )
+
+
+def open_orphan(
+    context: Context, name: PayloadName, *, allow_unauthenticated: bool = False
+) -> SqlSource:
+    """Read a payload whose manifest is lost: by its header, its spare key, and its end mark.
+
+    Raises AuthenticationFailed for one that is not encrypted while a key is configured, unless
+    *allow_unauthenticated*: nothing vouches for it.
+    """
+    storage = context.repository.storage
+    if storage.stat(str(name)) is None:
+        hint = "`ulasis-backup list` shows what is there"
+        raise BackupNotFound(f"there is no payload {name}", hint=hint)
+    context.observe(PhaseBegan(name="read", subject=str(name)))
+    opened = _orphan_opener(context, name, allow_unauthenticated=allow_unauthenticated)
+    reader = read_contents(split(opened()), None, keep_text=True)
+    contents = reader.result()
+    head = next(piece.data for piece in reader.texts if piece.part is Part.HEAD)
+    context.observe(PhaseEnded(name="read"))
+    return SqlSource(
+        name=name,
+        database=_database(head) or names.prefix_of(name.backup_id),
+        made_at="unknown (no manifest)",
+        server=_server(head),
+        program="",
+        contents=contents,
+        texts=tuple(reader.texts),
+        fingerprint_key=None,
+        database_options=None,
+        text_losses=(),
+        left_out=(),
+        partial=False,
+        open=opened,
+    )
+
+
+def renaming(source: SqlSource, target: str) -> Rename | None:
+    """Return how definitions are rewritten for *target*; raises Refused where one cannot be."""
+    if target == source.database:
+        return None
+    known = {table.name for table in source.contents.tables}
+    known |= {entry.name for entry in source.contents.objects}
+    rename = Rename(old=source.database, new=target, known=frozenset(known))
+    for piece in source.texts:
+        rewrite_piece(piece, rename)
+    return rename
+
+
+def mentions_in_strings(source: SqlSource) -> tuple[str, ...]:
+    """Return the parts of the dump whose strings name the source's schema."""
+    return tuple(
+        f"{piece.part} {piece.name}".strip()
+        for piece in source.texts
+        if piece.part in (Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW)
+        and names_in_strings(piece.data, source.database)
+    )
+
+
+def _tables_and_views(source: SqlSource) -> Iterator[tuple[str, bytes]]:
+    for piece in source.texts:
+        if piece.part in (Part.TABLE, Part.VIEW):
+            yield "table" if piece.part is Part.TABLE else "view", piece.data
+
+
+def _definers(source: SqlSource) -> Iterator[str]:
+    for piece in source.texts:
+        if piece.part in (Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW):
+            for user, host in _DEFINER.findall(piece.data):
+                parts = (part[1:-1].replace(b"``", b"`") for part in (user, host))
+                yield b"@".join(parts).decode("utf-8", "replace")
+
+
+def _undeclared(source: SqlSource) -> Iterator[str]:
+    for piece in source.texts:
+        if piece.part is Part.ROUTINES:
+            for kind, name, text in blocks_of(piece.data):
+                if kind is ObjectKind.FUNCTION and not _DECLARED.search(text):
+                    yield name
+
+
+def _orphan_opener(
+    context: Context, name: PayloadName, *, allow_unauthenticated: bool
+) -> Callable[[], Chunks]:
+    storage = context.repository.storage
+    compression = _compression(name)
+    if not name.suffix.endswith(".enc"):
+        if context.repository.key and not allow_unauthenticated:
+            message = f"{name} is not encrypted and has no manifest: nothing vouches for it"
+            hint = "if you know it to be good, use --allow-unauthenticated"
+            raise AuthenticationFailed(message, hint=hint)
+        context.observe(Notice(message=f"{name}: nothing vouches for this payload"))
+        stages = Stages(compression=compression, compression_level=1)
+        return lambda: flow(storage.open(str(name)), *payload.reading_stages(stages, None))
+    cipher, backup_id = payload.orphan_cipher(storage, str(name), HEADER_BYTES)
+    if backup_id != name.backup_id:
+        message = f"the payload {name} belongs to {backup_id}"
+        raise AuthenticationFailed(message, hint="give the file its own name back")
+    key = repository.orphan_key(context.repository, backup_id)
+    authenticate(cipher, key, storage.open(str(name)))
+    stages = Stages(compression=compression, compression_level=1, cipher=cipher)
+    return lambda: flow(storage.open(str(name)), *payload.reading_stages(stages, key))
+
+
+def _compression(name: PayloadName) -> Compression:
+    plain = name.suffix.removesuffix(".enc")
+    for compression, suffix in SUFFIXES.items():
+        if suffix and plain.endswith(suffix):
+            return compression
+    return Compression.NONE
+
+
+def _database(head: bytes) -> str:
+    match = _DATABASE.search(head)
+    return match[1].decode("utf-8", "replace").strip() if match else ""
+
+
+def _server(head: bytes) -> ServerVersion:
+    version, program = _VERSION.search(head), _PROGRAM.search(head)
+    mariadb = program is not None and program[1] == b"MariaDB"
+    return ServerVersion(
+        flavour=Flavour.MARIADB if mariadb else Flavour.MYSQL,
+        version=version[1].decode("utf-8", "replace") if version else "0",
+    )

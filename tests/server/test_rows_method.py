@@ -1,0 +1,211 @@
+"""The ``rows`` method end to end: what comes back, what is stored once, what is left alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.portrait import SUPPORT, different, load_script, portrait
+from support.server import Command, command_for, fresh_database, make_orders, run_all
+from ulasis_backup.mysql.scratch import ScratchServer
+from ulasis_backup.mysql.server import Server, connect, quote
+
+pytestmark = pytest.mark.server
+
+KEY = os.urandom(32).hex()
+ROWS = {"BACKUP_METHOD": "rows"}
+ENCRYPTED = ROWS | {"BACKUP_ENCRYPTION_KEY": KEY}
+WAYS = [ROWS, ENCRYPTED, ENCRYPTED | {"BACKUP_ENCRYPTION_ENABLED": "false"}]
+
+
+@pytest.fixture
+def orders(server: Server, database: str) -> str:
+    """Return a database with tables, a view, a trigger, a routine and an event."""
+    make_orders(server, database, rows=3000)
+    return database
+
+
+def made_by(command: Command, *options: str) -> dict[str, Any]:
+    """Make a backup and return what it says of itself."""
+    made: dict[str, Any] = command.ok("backup", *options)["backups"][0]
+    return made
+
+
+def wreck(server: Server, database: str) -> None:
+    server.run(f"DROP DATABASE {quote(database)}")
+    server.run(f"CREATE DATABASE {quote(database)} CHARACTER SET sjis COMMENT 'not the old one'")
+    server.run(f"CREATE TABLE {quote(database)}.intruder (id INT)")
+
+
+def restore(command: Command, *options: str) -> dict[str, Any]:
+    done: dict[str, Any] = command.ok("restore", "latest", "--yes", *options)
+    return done
+
+
+def total(folder: Path, *, below: str = "") -> int:
+    """Return the bytes of all files of a repository."""
+    return sum(path.stat().st_size for path in (folder / below).rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("way", [one | {"BACKUP_JOBS": jobs} for one in WAYS for jobs in "13"])
+def test_what_was_there_comes_back_whole(
+    orders: str, command: Command, server: Server, way: dict[str, str]
+) -> None:
+    command = command.having(**way)
+    before = portrait(server, orders)
+    made = made_by(command)
+    assert (made["method"], made["databases"]) == ("rows", [orders])
+    assert command.ok("verify", "latest")["verdict"].startswith("intact")
+    wreck(server, orders)
+    done = restore(command)
+    assert (done["equal"], done["moved"], done["lossy"]) == (True, [], False)
+    assert done["removed"] == ["table intruder"]
+    assert different(before, portrait(server, orders)) == set()
+    safety = command.ok("list")["backups"][-1]
+    assert (safety["kind"], safety["method"]) == ("safety", "rows")
+
+
+@pytest.mark.parametrize("load_by", ["bulk", "load-data", "insert"])
+def test_every_way_of_loading_gives_the_same(
+    orders: str, command: Command, server: Server, load_by: str
+) -> None:
+    command = command.having(**ENCRYPTED)
+    before = portrait(server, orders)
+    made_by(command)
+    wreck(server, orders)
+    assert restore(command, "--load-by", load_by)["equal"] is True
+    assert different(before, portrait(server, orders)) == set()
+
+
+def test_the_second_backup_of_the_same_rows_stores_an_index_only(
+    server: Server, database: str, command: Command
+) -> None:
+    run_all(server, database, [BIG, FILL])
+    command = command.having(**ENCRYPTED)
+    first = made_by(command)
+    size = total(command.folder, below="objects")
+    second = made_by(command)
+    assert second["shared"]["new_objects"] == 0
+    assert second["shared"]["objects"] == first["shared"]["objects"] > 1
+    assert total(command.folder, below="objects") == size
+    assert second["stored_bytes"] < first["stored_bytes"] / 50
+
+
+BIG = "CREATE TABLE big (id INT PRIMARY KEY, a VARCHAR(200), b INT, KEY (b))"
+FILL = (
+    "INSERT INTO big SELECT seq, CONCAT(MD5(seq), MD5(seq + 1), SHA2(seq, 256)), seq % 97 "
+    "FROM seq_1_to_150000"
+)
+
+
+def test_a_few_changed_rows_are_stored_as_differences(
+    server: Server, database: str, command: Command
+) -> None:
+    run_all(server, database, [BIG, FILL])
+    command = command.having(**ENCRYPTED)
+    first = made_by(command)
+    run_all(server, database, ["UPDATE big SET b = b + 1 WHERE id % 1000 = 3"])
+    before = portrait(server, database)
+    second = made_by(command)
+    assert 0 < second["shared"]["new_bytes"] < first["shared"]["new_bytes"] / 20
+    assert command.ok("verify-all")["failed"] == 0
+    wreck(server, database)
+    assert restore(command)["equal"] is True
+    assert different(before, portrait(server, database)) == set()
+
+
+def test_single_tables_come_back_from_their_objects_alone(
+    database: str, command: Command, server: Server
+) -> None:
+    orders = database
+    make_orders(server, orders, rows=200)
+    run_all(server, orders, [BIG, FILL])
+    command = command.having(**ENCRYPTED)
+    made_by(command)
+    shutil.rmtree(command.folder / "objects")
+    run_all(server, orders, ["DELETE FROM zebras", "DROP TRIGGER on_order", "DELETE FROM orders"])
+    before = portrait(server, orders)
+    done = restore(command, "--tables", "zebras,orders", "--skip-pre-restore-backup")
+    assert done["replaced"] == ["table orders", "table zebras"]
+    assert done["created"] == ["trigger on_order"]
+    changed = different(before, portrait(server, orders))
+    assert {name.rpartition(" ")[2] for name in changed} == {"zebras", "orders", "on_order"}
+    # The objects of the other tables are gone: all of it cannot be read.
+    lost = command.run("verify", "latest")
+    assert lost.code == 24, lost.said
+
+
+def test_a_copy_under_another_name_is_whole_and_touches_nothing(
+    orders: str, command: Command, server: Server
+) -> None:
+    command = command.having(**ENCRYPTED)
+    made_by(command)
+    before = portrait(server, orders)
+    copy = f"{orders}_copy"
+    try:
+        done = restore(command, "--target-database", copy)
+        assert done["equal"] is True
+        assert different(before, portrait(server, orders)) == set()
+        server.run(f"INSERT INTO {quote(copy)}.orders (customer) VALUES (1)")
+        assert server.value(f"SELECT MIN(total) FROM {quote(copy)}.orders") == 0
+    finally:
+        server.run(f"DROP DATABASE IF EXISTS {quote(copy)}")
+
+
+def test_several_databases_are_one_backup_of_one_moment(
+    scratch: ScratchServer, server: Server, tmp_path: Path
+) -> None:
+    with fresh_database(scratch.login) as one, fresh_database(scratch.login) as two:
+        make_orders(server, one, rows=100)
+        make_orders(server, two, rows=50)
+        command = command_for(scratch.login, tmp_path, f"{one},{two}", **ENCRYPTED)
+        before = portrait(server, one), portrait(server, two)
+        made = made_by(command)
+        assert made["databases"] == [one, two]
+        wreck(server, one)
+        wreck(server, two)
+        refused = command.run("restore", "latest", "--target-database", "x", "--yes")
+        assert refused.code == 2, refused.said
+        done = restore(command)
+        assert [entry["equal"] for entry in done["databases"]] == [True, True]
+        assert different(before[0], portrait(server, one)) == set()
+        assert different(before[1], portrait(server, two)) == set()
+
+
+def test_tables_that_were_excluded_stay_as_they_are(
+    orders: str, command: Command, server: Server
+) -> None:
+    run_all(
+        server,
+        orders,
+        ["CREATE TRIGGER on_zebra BEFORE INSERT ON zebras FOR EACH ROW SET NEW.stripes = 1"],
+    )
+    command = command.having(**ENCRYPTED)
+    made = made_by(command, "--exclude", "zeb*", "--schema-only", "orders")
+    assert made["tables"] == 2
+    run_all(server, orders, ["UPDATE zebras SET stripes = 7"])
+    before = portrait(server, orders)
+    done = restore(command)
+    assert any("comes back without rows" in notice for notice in done["notices"])
+    changed = different(before, portrait(server, orders))
+    assert changed == {"rows of table orders", "checksum of table orders"}
+    assert server.value(f"SELECT COUNT(*) FROM {quote(orders)}.orders") == 0
+
+
+def test_every_trap_comes_back_without_any_loss(scratch: ScratchServer, tmp_path: Path) -> None:
+    with fresh_database(scratch.login) as database, connect(scratch.login) as server:
+        server.run("SET GLOBAL log_bin_trust_function_creators = 1")
+        load_script(server, database, SUPPORT / "trap_schema.sql")
+        before = portrait(server, database)
+        command = command_for(scratch.login, tmp_path, database, **ENCRYPTED)
+        made = made_by(command)
+        assert made["text_losses"] == []
+        wreck(server, database)
+        done = restore(command, "--skip-pre-restore-backup")
+        assert (done["equal"], done["moved"], done["lossy"]) == (True, [], False)
+        assert different(before, portrait(server, database)) == set()
+        server.run("SET GLOBAL log_bin_trust_function_creators = 0")
