@@ -14,6 +14,7 @@ from ulasis_backup.mysql.still import waiting
 Identity = tuple[str, ...]
 """What tells servers apart: number, host, port, folder, and the server's own id."""
 
+SAVEPOINT = "ulasis_moment"
 NO_MONITOR = "no position: the login lacks REPLICATION CLIENT"
 NO_LOCK = "no position: without a lock it cannot be told"
 
@@ -74,12 +75,21 @@ def connection_id(server: Server) -> int:
     return int(server.value("SELECT CONNECTION_ID()"))
 
 
+def mark_transaction(server: Server) -> None:
+    """Leave in a transaction what ends with it."""
+    server.run(f"SAVEPOINT {SAVEPOINT}")
+
+
 def need_transactions(sessions: Sequence[Server]) -> None:
-    """Raise ServerError unless each of *sessions* is still in its transaction (MariaDB tells)."""
+    """Raise ServerError unless each of *sessions* is still in its marked transaction."""
     for server in sessions:
-        if server.is_mariadb and server.value("SELECT @@in_transaction") != 1:
-            message = "a reading session's snapshot ended before everything was read"
-            raise ServerError(message, hint="run the backup again; report it if it stays so")
+        try:
+            server.run(f"RELEASE SAVEPOINT {SAVEPOINT}")
+        except QueryFailed as error:
+            message = f"a snapshot ended before everything was read ({error.message})"
+            hint = "run the backup again; report it if it stays so"
+            raise ServerError(message, hint=hint) from error
+        mark_transaction(server)
 
 
 def mark(server: Server, *, is_global: bool, is_locked: bool) -> Mark:

@@ -120,12 +120,12 @@ class Ledger:
     def check(self, sessions: Sequence[Server]) -> None:
         """Raise SchemaChanged unless the schema is as before, and *sessions* as they were."""
         with self.hold.explaining(), self.hold.finishing():
-            moments.need_transactions(sessions)
             with connect(self.login) as server:
                 moments.need_same(self.identity, [server])
                 for database, before in self.before.items():
                     now = still(server, database, schema.catalogue(server, database))
                     compare(before, now, database=database, held=self.blocking)
+            moments.need_transactions(sessions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,9 +290,9 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Moment[T]:
     opened = _open_snapshots(sessions, wanted, way, found)
     if not way.hold_ddl:
         _need_equal(lock, found)
-    if wanted.blocking:
-        list(sessions.pool.map(lambda reader: _touch(reader, touched), sessions.readers))
-        moments.need_no_ddl(lock, wanted.databases)
+    held = touched if wanted.blocking else []
+    list(sessions.pool.map(lambda reader: _settle(reader, held), sessions.readers))
+    moments.need_no_ddl(lock, wanted.databases)
     position = moments.place(sessions.readers, opened.mark, is_global=way.is_global)
     return Moment(
         sessions=sessions.readers, seen=seen, position=position, how=way.how,
@@ -384,7 +384,9 @@ def _need_equal(server: Server, found: Mapping[str, Catalogue]) -> None:
             raise Overtaken(f"tables of {database} were created or changed meanwhile")
 
 
-def _touch(server: Server, tables: Sequence[tuple[str, str]]) -> None:
+def _settle(server: Server, tables: Sequence[tuple[str, str]]) -> None:
+    """Take the metadata locks of *tables* for as long as the snapshot lasts."""
+    moments.mark_transaction(server)
     for statement in touches(tables):
         with _overtaken():
             server.run(statement)

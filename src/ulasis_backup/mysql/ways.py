@@ -9,6 +9,7 @@ were there until then.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ IDLE_SECONDS = 4
 
 WAIT_SECONDS = 1
 """How long one statement may wait for its lock: behind it, writers wait as well."""
+
+SAMPLES = 2
+SAMPLE_SECONDS = 0.1
+"""A statement that is there in each sample takes long."""
 
 UNKNOWN = frozenset({1064, 1193})
 """Errors of servers that do not know a statement."""
@@ -114,16 +119,29 @@ def is_denied(error: ServerError) -> bool:
 
 
 def need_quiet(server: Server, way: Way) -> None:
-    """Raise NoMoment while FLUSH TABLES would have to wait for long statements (MySQL).
+    """Raise NoMoment while FLUSH TABLES would have to wait for long statements.
 
-    When it gives up, whoever uses their tables goes on waiting until they end. Statements of
-    others are seen with PROCESS only.
+    When it gives up, whoever uses their tables goes on waiting until they end: "Waiting for table
+    flush" (MySQL; MariaDB 10.11 no longer waits for those that read). One that is new in this very
+    moment can still slip through. Statements of others are seen with PROCESS only.
     """
-    if server.is_mariadb or not way.locks_inside:
+    if not way.locks_inside:
         return
+    running = _running(server)
+    for _ in range(SAMPLES):
+        if not running:
+            return
+        time.sleep(SAMPLE_SECONDS)
+        running &= _running(server)
+    if running:
+        number, statement = min(running)
+        raise NoMoment(f"a statement takes long in session {number}: {statement[:80]}")
+
+
+def _running(server: Server) -> set[tuple[int, str]]:
     rows = server.query(
-        "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Query', 'Execute') "
-        "AND TIME >= 1 AND ID <> CONNECTION_ID() AND STATE NOT LIKE 'Waiting for%%'"
+        "SELECT ID, COALESCE(INFO, '') FROM information_schema.PROCESSLIST "
+        "WHERE COMMAND IN ('Query', 'Execute') AND ID <> CONNECTION_ID() "
+        "AND STATE NOT LIKE 'Waiting for%%' AND COALESCE(INFO, '') NOT IN ('', 'COMMIT')"
     )
-    if rows:
-        raise NoMoment(f"a statement runs for a second and more in session {rows[0][0]}")
+    return {(int(number), str(statement)) for number, statement in rows}
