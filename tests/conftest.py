@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.server import (
+    MARIADBS,
+    MYSQL,
     SERVERS,
+    SYSTEMS_OWN,
     Command,
     command_for,
     fresh_database,
@@ -18,33 +22,57 @@ from support.server import (
 from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
 from ulasis_backup.mysql.server import Server, connect
 
+Start = Callable[[str], ScratchServer]
+
 
 @pytest.fixture(scope="session")
-def scratch() -> Iterator[ScratchServer]:
-    """Return a running MariaDB of our own, with a binlog, reachable through its socket alone."""
-    with scratch_server(options=("--log-bin", "--server-id=1")) as running:
-        yield running
+def start() -> Iterator[Start]:
+    """Return what starts a server, one of SERVERS, or gives the one that runs already.
+
+    With a binlog, reachable through its socket alone. Skips where there is no such server.
+    """
+    running: dict[str, ScratchServer] = {}
+    with contextlib.ExitStack() as stack:
+
+        def started(name: str) -> ScratchServer:
+            if name not in running:
+                folder = servers_folder(name)
+                options = ("--log-bin", "--server-id=1")
+                opened = scratch_server(options=options, programs_folder=folder)
+                running[name] = stack.enter_context(opened)
+            return running[name]
+
+        yield started
+
+
+@pytest.fixture(scope="session")
+def scratch(start: Start) -> ScratchServer:
+    """Return the system's MariaDB, running."""
+    return start(SYSTEMS_OWN)
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def any_server(request: pytest.FixtureRequest, start: Start) -> ScratchServer:
+    """Return a running server, each of SERVERS in turn; skips where there is none."""
+    return start(request.param)
+
+
+@pytest.fixture(scope="session", params=MARIADBS)
+def any_mariadb(request: pytest.FixtureRequest, start: Start) -> ScratchServer:
+    """Return a running MariaDB, each version in turn; skips where there is none."""
+    return start(request.param)
+
+
+@pytest.fixture(scope="session")
+def mysql_server(start: Start) -> ScratchServer:
+    """Return a running MySQL; skips where there is none."""
+    return start(MYSQL)
 
 
 @pytest.fixture(scope="session")
 def networked() -> Iterator[tuple[ScratchServer, int]]:
     """Return a second MariaDB, without binlog, and the TCP port it listens on at 127.0.0.1."""
     with networked_server() as running:
-        yield running
-
-
-@pytest.fixture(scope="session", params=SERVERS)
-def any_server(request: pytest.FixtureRequest) -> Iterator[ScratchServer]:
-    """Return a running server, each of SERVERS in turn, with a binlog; skips where there is none.
-
-    Of the system's MariaDB it is the same one as ``scratch``.
-    """
-    folder = servers_folder(request.param)
-    if folder is None:
-        yield request.getfixturevalue("scratch")
-        return
-    options = ("--log-bin", "--server-id=1")
-    with scratch_server(options=options, programs_folder=folder) as running:
         yield running
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.server import MYSQL, servers_folder
 from ulasis_backup.methods import load
 from ulasis_backup.mysql.server import Server, quote
 
@@ -27,8 +28,9 @@ def portrait(server: Server, database: str) -> Portrait:
     found: Portrait = {}
     # SHOW CREATE VIEW leaves out the name of the session's own database.
     server.run("USE mysql")
+    comment = ", SCHEMA_COMMENT" if server.is_mariadb else ""
     found["database"] = server.query(
-        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, SCHEMA_COMMENT "
+        f"SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME{comment} "
         "FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s",
         (database,),
     )
@@ -58,7 +60,8 @@ def different(before: Portrait, after: Portrait) -> set[str]:
 
 def load_script(server: Server, database: str, path: Path) -> None:
     """Load *path*, a script for the client program, into *database*."""
-    load.run_script(iter([path.read_bytes()]), server, database)
+    folder = None if server.is_mariadb else servers_folder(MYSQL)
+    load.run_script(iter([path.read_bytes()]), server, database, programs_folder=folder)
 
 
 def _tables(server: Server, database: str) -> list[tuple[str, str]]:
@@ -109,13 +112,20 @@ def _add_table(server: Server, database: str, name: str, found: Portrait) -> Non
         hidden = any("ROW START" in str(column[3]) for column in columns)
         columns += [] if hidden else [("row_start", "timestamp", "", "", 0)]
         columns += [] if hidden else [("row_end", "timestamp", "", "", 0)]
-    elif not any("GENERATED" in str(column[2]) for column in columns):
+    elif server.is_mariadb and not any("GENERATED" in str(column[2]) for column in columns):
         # With generated columns, VIRTUAL or STORED, the server's checksum of a table that nobody
-        # touches is another one after FLUSH TABLES. The rows below are compared all the same.
+        # touches is another one after FLUSH TABLES; MySQL's differs between equal tables with a
+        # multi-valued index. The rows below are compared all the same.
         found[f"checksum of table {name}"] = server.query(f"CHECKSUM TABLE {table}")[0][1]
-    listed = ", ".join(_exactly(str(column), str(kind)) for column, kind, *_ in columns)
+    kinds = [(str(column), _kind(server, str(kind))) for column, kind, *_ in columns]
+    listed = ", ".join(_exactly(column, kind) for column, kind in kinds)
     rows = server.query(f"SELECT {listed} FROM {table}")
     found[f"rows of table {name}"] = len(rows), _digest(rows)
+
+
+def _kind(server: Server, kind: str) -> str:
+    """Return the type of a column; JSON of MySQL is another type than that of MariaDB."""
+    return "typed json" if kind == "json" and not server.is_mariadb else kind
 
 
 def _exactly(column: str, kind: str) -> str:
@@ -125,13 +135,16 @@ def _exactly(column: str, kind: str) -> str:
         return f"CAST({name} AS DOUBLE)"
     if kind in ("enum", "set", "bit"):
         return f"{name} + 0"
+    if kind == "typed json":
+        # Equal text may hide values of different types.
+        return f"CONCAT(JSON_STORAGE_SIZE(JSON_ARRAY({name})), SHA2(CAST({name} AS BINARY), 256))"
     text = f"HEX({name})" if kind in _SHAPES else f"HEX(CAST({name} AS BINARY))"
     return f"IF(LENGTH({text}) > 2000, SHA2({text}, 256), {text})"
 
 
 _SHAPES = frozenset(
     {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
-     "geometrycollection"}
+     "geometrycollection", "geomcollection", "vector"}
 )  # fmt: skip
 
 

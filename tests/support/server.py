@@ -120,10 +120,12 @@ def command_for(login: Login, home: Path, database: str, **settings: str) -> Com
     )
 
 
-DEBIANS_OWN = "mariadb-10.11"
-SERVERS = (DEBIANS_OWN, "mariadb-11.8", "mysql-9")
-"""The servers that tests can run on: the system's, whatever its version, and what scripts/servers
-fetches."""
+SYSTEMS_OWN = "mariadb-10.11"
+MARIADBS = (SYSTEMS_OWN, "mariadb-11.8")
+MYSQL = "mysql-9"
+SERVERS = (*MARIADBS, MYSQL)
+"""The servers that tests can run on: the system's own, which is this one on Debian 12, and those
+that scripts/servers fetches."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,7 +135,7 @@ def servers_folder(name: str) -> Path | None:
 
     Skips the test, with the reason, where scripts/servers could not fetch it.
     """
-    if name == DEBIANS_OWN:
+    if name == SYSTEMS_OWN:
         return None
     folder = ROOT / ".tools" / "servers" / name
     if (folder / "bin").is_dir():
@@ -144,7 +146,7 @@ def servers_folder(name: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def own_server(*options: str, name: str = DEBIANS_OWN) -> Iterator[ScratchServer]:
+def own_server(*options: str, name: str = SYSTEMS_OWN) -> Iterator[ScratchServer]:
     """Run a scratch server for one test that harms it; *name* is one of SERVERS."""
     with scratch_server(options=options, programs_folder=servers_folder(name)) as running:
         yield running
@@ -165,6 +167,23 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextlib.contextmanager
+def emptied(running: ScratchServer, *names: str) -> Iterator[Server]:
+    """Open a session on a server whose databases *names* are gone, before as after.
+
+    Routines of all kinds may be created in it, although the server has a binlog.
+    """
+    with connect(running.login) as server:
+        for name in names:
+            server.run(f"DROP DATABASE IF EXISTS {quote(name)}")
+        server.run("SET GLOBAL log_bin_trust_function_creators = 1")
+        yield server
+    with connect(running.login) as server:
+        server.run("SET GLOBAL log_bin_trust_function_creators = 0")
+        for name in names:
+            server.run(f"DROP DATABASE IF EXISTS {quote(name)}")
 
 
 @contextlib.contextmanager

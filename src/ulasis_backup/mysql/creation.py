@@ -15,7 +15,7 @@ from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql.definitions import TABLE, UTF8, Definition, auto_increment_spot
 from ulasis_backup.mysql.prepared import Value, prepared
 from ulasis_backup.mysql.server import QueryFailed, Server, quote, quote_bytes
-from ulasis_backup.mysql.tokens import hex_strings
+from ulasis_backup.mysql.tokens import hex_strings, table_items
 
 OURS: dict[str, Value] = {
     "character_set_client": "utf8mb4",
@@ -35,6 +35,8 @@ WISHED: dict[str, Value] = {
     "sql_require_primary_key": 0,
     "sql_generate_invisible_primary_key": 0,
     "unique_checks": 0,
+    # MySQL: foreign keys may point at any key, as InnoDB itself allows.
+    "restrict_fk_on_non_standard_key": 0,
 }
 HINTS = {
     1298: "load the time zone tables of the target: mariadb-tzinfo-to-sql /usr/share/zoneinfo",
@@ -48,13 +50,21 @@ _IDENTIFIER = rb'(?:`(?:[^`]|``)*`|"(?:[^"]|"")*")'
 _DEFINER = rb"DEFINER=(?P<definer>" + _IDENTIFIER + rb"(?:@" + _IDENTIFIER + rb")?)"
 _HEAD = re.compile(
     rb"CREATE (?:OR REPLACE )?(?:" + _DEFINER + rb" )?"
-    rb"(?:EVENT " + _IDENTIFIER + rb")?",
+    rb"(?:(?:EVENT|PROCEDURE|FUNCTION) " + _IDENTIFIER + rb")?",
     re.DOTALL,
+)
+_MYSQL_TRIGGER = re.compile(
+    _HEAD.pattern + rb"TRIGGER " + _IDENTIFIER + rb" \w+ \w+ ON " + _IDENTIFIER, re.DOTALL
 )
 _STATUS = re.compile(
     rb" ON SCHEDULE .*? ON COMPLETION (?:NOT )?PRESERVE "
     rb"(?P<status>ENABLE|DISABLE(?: ON \w+)?)"
     rb"(?: COMMENT '(?:[^'\\]|\\.|'')*')? DO ",
+    re.DOTALL,
+)
+_COLLATED = re.compile(
+    rb"(?P<column>`(?:[^`]|``)*` [a-z]+"
+    rb"(?:\((?:[0-9]+|(?:,?'(?:[^'\\]|\\.|'')*')+)\))?) COLLATE \w+",
     re.DOTALL,
 )
 _RETURNS = re.compile(rb"\) RETURNS (?:enum|set)\((?:'(?:[^'\\]|\\.|'')*',?)+\)", re.DOTALL)
@@ -158,6 +168,8 @@ def _statement(server: Server, definition: Definition) -> bytes:
     text = definition.text
     if definition.kind == TABLE:
         text = hex_strings(text)
+        if not server.is_mariadb:
+            text = _without_own_collations(text)
         spot = auto_increment_spot(text)
         if spot is not None and "auto_increment" in definition.extra:
             position = definition.extra["auto_increment"].encode()
@@ -168,6 +180,21 @@ def _statement(server: Server, definition: Definition) -> bytes:
             begin, end = match.span("status")
             text = text[:begin] + b"DISABLE" + text[end:]
     return _converted(server, definition, text)
+
+
+def _without_own_collations(text: bytes) -> bytes:
+    """Return a CREATE TABLE of MySQL without the collations that columns have from their table.
+
+    MySQL remembers whether a column was given one; to a column that was not it shows COLLATE
+    without CHARACTER SET, but only a column created without both is shown like that again.
+    """
+    found = table_items(text)
+    if not found:
+        return text
+    begin, items, end = found
+    kept = [_COLLATED.sub(rb"\g<column>", item, 1) if _COLLATED.match(item) else item
+            for item in items]  # fmt: skip
+    return text[: begin + 1] + b"\n  " + b",\n  ".join(kept) + b"\n" + text[end:]
 
 
 def _status(event: Definition) -> re.Match[bytes] | None:
@@ -186,14 +213,17 @@ def _put(server: Server, sequence: Definition) -> None:
 def _converted(server: Server, definition: Definition, text: bytes) -> bytes:
     """Return *text* with what the server shows as UTF-8 in the character set of the old client.
 
-    That is, of triggers the definer, of events all but the body, of routines type and comment.
+    That is, of triggers the definer, of events all but the body, of routines type and comment; on
+    MySQL also all before the body of a trigger, and name and definer of a routine.
     """
     charset = definition.charset_client
     if charset in UTF8 or definition.kind == ObjectKind.VIEW or text.isascii():
         return text
+    if not server.is_mariadb or definition.kind in (ObjectKind.TRIGGER, ObjectKind.EVENT):
+        end = _end_of_head(server, definition, text)
+        text = _in_charset(server, text[:end], charset) + text[end:]
     if definition.kind in (ObjectKind.TRIGGER, ObjectKind.EVENT):
-        end = _end_of_head(definition, text)
-        return _in_charset(server, text[:end], charset) + text[end:]
+        return text
     returns = _RETURNS.search(text)
     comment = definition.extra.get("comment", "")
     shown = b"    COMMENT '%s'\n" % _escaped(comment, definition.sql_mode)
@@ -203,8 +233,9 @@ def _converted(server: Server, definition: Definition, text: bytes) -> bytes:
     return text
 
 
-def _end_of_head(definition: Definition, text: bytes) -> int:
-    head = _HEAD.match(text)
+def _end_of_head(server: Server, definition: Definition, text: bytes) -> int:
+    head = None if server.is_mariadb else _MYSQL_TRIGGER.match(text)
+    head = head or _HEAD.match(text)
     end = head.end() if head else 0
     status = _STATUS.match(text, end) if definition.kind == ObjectKind.EVENT else None
     return status.end() if status else end

@@ -36,6 +36,10 @@ READING_WISHED: dict[str, Value] = {
     "sql_quote_show_create": 1,
     # MariaDB 11: a collation that is the default of its character set is shown all the same.
     "character_set_collations": "",
+    # MySQL: what it added by itself is part of the table, what others left out is not.
+    "show_gipk_in_create_table_and_information_schema": 1,
+    "show_create_table_verbosity": 0,
+    "show_create_table_skip_secondary_engine": 0,
 }
 SHOWN_OPTIONS = "IGNORE_BAD_TABLE_OPTIONS"
 """In this sql_mode MariaDB shows options that no engine knows as options, else as a comment."""

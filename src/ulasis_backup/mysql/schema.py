@@ -139,6 +139,9 @@ def broken_views(server: Server, database: str, found: Catalogue) -> tuple[LeftO
         view = f"{quote(database)}.{quote(name)}"
         try:
             server.run(f"SHOW FIELDS FROM {view}")
+            if not server.is_mariadb:
+                # A text of an old client may be one that MySQL itself can no longer parse.
+                server.run(f"SHOW CREATE VIEW {view}")
         except QueryFailed as error:
             if error.number in DENIED:
                 raise _denied(server, database, name, error) from None
@@ -147,7 +150,7 @@ def broken_views(server: Server, database: str, found: Catalogue) -> tuple[LeftO
                     kind=ObjectKind.VIEW,
                     name=name,
                     reason=error.message,
-                    definition=_definition(server, view),
+                    definition=_definition(server, database, name),
                 )
             )
     return tuple(broken)
@@ -222,12 +225,16 @@ def _show(server: Server, kind: str, database: str, name: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _definition(server: Server, view: str) -> str:
+def _definition(server: Server, database: str, view: str) -> str:
     try:
-        text = str(server.query(f"SHOW CREATE VIEW {view}")[0][1])
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        text = str(server.query(f"SHOW CREATE VIEW {quote(database)}.{quote(view)}")[0][1])
     except ServerError:
-        return ""
+        sql = (
+            "SELECT VIEW_DEFINITION FROM information_schema.VIEWS "
+            "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+        )
+        text = str(server.value(sql, (database, view)) or "")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def has_database_comments(server: Server) -> bool:
