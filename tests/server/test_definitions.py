@@ -178,15 +178,15 @@ def test_what_does_not_name_its_schema_can_be_created_in_another(server: Server)
 
 
 def test_objects_of_clients_with_other_character_sets_come_back(anywhere: Server) -> None:
+    settings = "SELECT @@character_set_client, @@character_set_results, @@sql_mode"
+    as_before = anywhere.query(settings)
     for sql in OTHER_CLIENTS:
         anywhere.run_bytes(sql if isinstance(sql, bytes) else sql.encode("shift_jis"))
     before, after = again(anywhere, "shop")
     assert after == before
     # MySQL cannot read one of the views itself.
     assert len(before) == (8 if anywhere.is_mariadb else 7)
-    assert anywhere.query("SELECT @@character_set_client, @@character_set_results, @@sql_mode") == [
-        ("utf8mb4", "utf8mb4", "")
-    ]
+    assert anywhere.query(settings) == as_before
 
 
 @pytest.mark.parametrize("statements", [BODIES, TABLES])

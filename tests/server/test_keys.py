@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.server import fresh_database, run_all
+from support.server import MYSQL, SYSTEMS_OWN, fresh_database, run_all
 from ulasis_backup.mysql.keys import Boundary, Key, condition, literal, table_key
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
@@ -30,19 +30,28 @@ TYPES: dict[str, st.SearchStrategy[object]] = {
     "VARBINARY(8)": st.binary(max_size=8),
     "VARCHAR(9) CHARACTER SET latin1 COLLATE latin1_german2_ci": LETTERS,
     "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci": LETTERS,
-    "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_nopad_ci": LETTERS,
     "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin": LETTERS,
     "VARCHAR(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_swedish_ci": LETTERS,
     "VARCHAR(9) CHARACTER SET utf16 COLLATE utf16_general_ci": LETTERS,
     "VARCHAR(9) CHARACTER SET sjis": LETTERS,
     "CHAR(9) CHARACTER SET ucs2": LETTERS,
 }
+OF_MARIADB: dict[str, st.SearchStrategy[object]] = {
+    "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_nopad_ci": LETTERS,
+}
+OF_MYSQL: dict[str, st.SearchStrategy[object]] = {
+    "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci": LETTERS,
+    "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_as_cs": LETTERS,
+    "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin": LETTERS,
+    "CHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_ja_0900_as_cs_ks": LETTERS,
+    "VARCHAR(9) CHARACTER SET gb18030": LETTERS,
+}
 
 
 @pytest.fixture(scope="module")
-def keyed(scratch: ScratchServer) -> Iterator[tuple[Server, str]]:
+def keyed(any_server: ScratchServer) -> Iterator[tuple[Server, str]]:
     """Return a session and a database that all examples of this file share."""
-    with connect(scratch.login) as server, fresh_database(scratch.login) as database:
+    with connect(any_server.login) as server, fresh_database(any_server.login) as database:
         yield server, database
 
 
@@ -88,8 +97,8 @@ def ranges_cover(
     assert [row for part in parts for row in part] == left
 
 
-@pytest.mark.parametrize("kind", TYPES)
-def test_each_row_is_in_exactly_one_range(keyed: tuple[Server, str], kind: str) -> None:
+def ranges_of(keyed: tuple[Server, str], kind: str, values: st.SearchStrategy[object]) -> None:
+    """Assert for tables with a key of *kind* that each row lies in exactly one range."""
     server, database = keyed
     table = f"{quote(database)}.{quote(kind[:60])}"
     server.run(f"CREATE TABLE {table} (k0 {kind} PRIMARY KEY)")
@@ -97,10 +106,8 @@ def test_each_row_is_in_exactly_one_range(keyed: tuple[Server, str], kind: str) 
     assert key is not None
     assert key.cuttable
 
-    @settings(
-        max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
-    @given(values=st.lists(TYPES[kind], max_size=12), chosen=st.lists(st.integers(0, 99)))
+    @settings(max_examples=20, deadline=None)
+    @given(values=st.lists(values, max_size=12), chosen=st.lists(st.integers(0, 99)))
     def check(values: list[object], chosen: list[int]) -> None:
         server.run(f"DELETE FROM {table}")
         for value in values:
@@ -108,6 +115,41 @@ def test_each_row_is_in_exactly_one_range(keyed: tuple[Server, str], kind: str) 
         ranges_cover(server, table, [kind], key=key, chosen=chosen)
 
     check()
+
+
+@pytest.mark.parametrize("kind", TYPES | OF_MARIADB)
+@pytest.mark.parametrize("any_server", [SYSTEMS_OWN], indirect=True)
+def test_each_row_is_in_exactly_one_range(keyed: tuple[Server, str], kind: str) -> None:
+    ranges_of(keyed, kind, (TYPES | OF_MARIADB)[kind])
+
+
+@pytest.mark.parametrize("kind", OF_MYSQL | dict(list(TYPES.items())[::3]))
+@pytest.mark.parametrize("any_server", [MYSQL], indirect=True)
+def test_each_row_is_in_exactly_one_range_on_mysql(keyed: tuple[Server, str], kind: str) -> None:
+    ranges_of(keyed, kind, (TYPES | OF_MYSQL)[kind])
+
+
+def test_ranges_between_dates_that_no_calendar_has(keyed: tuple[Server, str]) -> None:
+    server, database = keyed
+    table = f"{quote(database)}.dates"
+    server.run(f"CREATE TABLE {table} (k0 DATE, k1 DATETIME(6), PRIMARY KEY (k0, k1))")
+    key = table_key(server, database, "dates")
+    assert key is not None
+    before = server.value("SELECT @@sql_mode")
+    server.run("SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
+    server.run(
+        f"INSERT INTO {table} VALUES ('0000-00-00', '0000-00-00'), ('2020-02-31', '0000-02-30'), "
+        "('2020-02-31', '2021-02-29 10:00:00.000001'), ('2020-00-15', '2020-06-00'), "
+        "('2020-02-30', '2020-01-01'), ('0000-02-31', '9999-12-31'), ('9999-12-31', '2020-01-01')"
+    )
+    server.run("SET SESSION sql_mode = %s", (before,))
+    everything = read(server, table, ["DATE", "DATETIME(6)"], where="", order=key.order)
+    for number, boundary in enumerate(everything):
+        first, second = (
+            read(server, table, ["DATE", "DATETIME(6)"], where=where, order=key.order)
+            for where in (condition(key, None, boundary), condition(key, boundary, None))
+        )
+        assert (first, second) == (everything[:number], everything[number:])
 
 
 @pytest.mark.parametrize(
@@ -144,7 +186,9 @@ def test_ranges_of_a_key_with_several_columns(
     check()
 
 
-def test_which_key_a_table_is_read_by(server: Server, database: str) -> None:
+def test_which_key_a_table_is_read_by(keyed: tuple[Server, str]) -> None:
+    server, database = keyed
+    hidden = "IGNORED" if server.is_mariadb else "INVISIBLE"
     run_all(
         server,
         database,
@@ -154,6 +198,8 @@ def test_which_key_a_table_is_read_by(server: Server, database: str) -> None:
             "CREATE TABLE prefix (a VARCHAR(99) NOT NULL, UNIQUE (a(3)))",
             "CREATE TABLE second (a INT, b INT NOT NULL, UNIQUE na (a), UNIQUE nb (b))",
             "CREATE TABLE two (a INT NOT NULL, b INT NOT NULL, UNIQUE (b), PRIMARY KEY (a))",
+            "CREATE TABLE first (a INT NOT NULL, b INT NOT NULL, UNIQUE z (a), UNIQUE y (b))",
+            f"CREATE TABLE hid (a INT NOT NULL, b INT NOT NULL, UNIQUE z (b), UNIQUE (a) {hidden})",
             "CREATE TABLE labels (a ENUM('x','y') PRIMARY KEY)",
             "CREATE TABLE floats (a DOUBLE PRIMARY KEY)",
             "CREATE TABLE `odd ``%s` (`k ``%s` INT PRIMARY KEY)",
@@ -161,12 +207,25 @@ def test_which_key_a_table_is_read_by(server: Server, database: str) -> None:
     )
     keys = {
         name: table_key(server, database, name)
-        for name in ("none", "nullable", "prefix", "second", "two", "labels", "floats", "odd `%s")
+        for name in (
+            "none",
+            "nullable",
+            "prefix",
+            "second",
+            "two",
+            "labels",
+            "floats",
+            "odd `%s",
+            "first",
+            "hid",
+        )
     }
     assert (keys["none"], keys["nullable"], keys["prefix"]) == (None, None, None)
     found = {name: (key.index, key.order, key.cuttable) for name, key in keys.items() if key}
     assert found == {
         "second": ("nb", "`b`", True),
+        "first": ("z", "`a`", True),
+        "hid": ("z", "`b`", True),
         "two": ("PRIMARY", "`a`", True),
         "labels": ("PRIMARY", "`a`", False),
         "floats": ("PRIMARY", "`a`", False),
@@ -174,23 +233,37 @@ def test_which_key_a_table_is_read_by(server: Server, database: str) -> None:
     }
 
 
-def test_a_range_of_a_key_is_found_by_the_index(server: Server, database: str) -> None:
+def test_a_key_with_an_expression_orders_nothing(mysql_server: ScratchServer) -> None:
+    with connect(mysql_server.login) as server, fresh_database(mysql_server.login) as database:
+        statements = [
+            "CREATE TABLE t (a INT NOT NULL, b INT NOT NULL, UNIQUE x ((a + 1)), UNIQUE y (b, a))",
+            "CREATE TABLE u (a INT NOT NULL, UNIQUE x ((a + 1)))",
+            "SET SESSION sql_generate_invisible_primary_key = ON",
+            "CREATE TABLE added (a INT)",
+        ]
+        run_all(server, database, statements)
+        found = [table_key(server, database, name) for name in ("t", "u", "added")]
+        assert [key and key.order for key in found] == ["`b`, `a`", None, "`my_row_id`"]
+
+
+def test_a_range_of_a_key_is_found_by_the_index(keyed: tuple[Server, str]) -> None:
+    server, database = keyed
     values = ", ".join(f"('{number:04}', 1)" for number in range(2000))
     collation = "CHARACTER SET latin1 COLLATE latin1_german1_ci"
     run_all(
         server,
         database,
         [
-            f"CREATE TABLE t (a VARCHAR(20) {collation}, b INT, PRIMARY KEY (a, b))",
-            f"INSERT INTO t VALUES {values}",
-            "ANALYZE TABLE t",
+            f"CREATE TABLE large (a VARCHAR(20) {collation}, b INT, PRIMARY KEY (a, b))",
+            f"INSERT INTO large VALUES {values}",
+            "ANALYZE TABLE large",
         ],
     )
-    key = table_key(server, database, "t")
+    key = table_key(server, database, "large")
     assert key is not None
     where = condition(key, (b"0500", b"1"), (b"0600", b"1"))
     server.run("FLUSH STATUS")
-    counted = server.value(f"SELECT COUNT(*) FROM {quote(database)}.t WHERE {where}")
+    counted = server.value(f"SELECT COUNT(*) FROM {quote(database)}.large WHERE {where}")
     read_rows = sum(
         int(value) for _, value in server.query("SHOW SESSION STATUS LIKE 'Handler_read%%'")
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.server import run_all
+from support.server import fresh_database, run_all
 from ulasis_backup.errors import ServerUnreachable
 from ulasis_backup.mysql.rows import fields
 from ulasis_backup.mysql.scratch import ScratchServer
@@ -21,10 +21,25 @@ FULL = 0xFFFFFF
 
 
 @pytest.fixture
-def session(scratch: ScratchServer) -> Iterator[Server]:
+def session(any_server: ScratchServer) -> Iterator[Server]:
     """Return a session that a test may break."""
-    with connect(scratch.login) as opened:
+    with connect(any_server.login) as opened:
+        deepest = "max_recursive_iterations" if opened.is_mariadb else "cte_max_recursion_depth"
+        opened.run(f"SET SESSION {deepest} = 1000000")
         yield opened
+
+
+@pytest.fixture
+def database(any_server: ScratchServer) -> Iterator[str]:
+    """Return the name of an empty database that lives as long as the test."""
+    with fresh_database(any_server.login) as name:
+        yield name
+
+
+def numbers(count: int, what: str = "n") -> str:
+    """Return a SELECT of *what* for each n from 1 to *count*, on any server."""
+    rows = f"WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < {count})"
+    return f"{rows} SELECT {what} FROM r"
 
 
 def test_a_result_without_rows_is_no_piece(session: Server) -> None:
@@ -83,7 +98,7 @@ def test_rows_that_span_packets(session: Server, size: int) -> None:
 
 def test_an_error_before_the_first_row(session: Server) -> None:
     with pytest.raises(QueryFailed) as failed:
-        list(read_rows(session, "SELECT * FROM nowhere.nothing", target=1, limit=1))
+        list(read_rows(session, "SELECT * FROM mysql.nothing", target=1, limit=1))
     assert failed.value.number == 1146
     assert session.value("SELECT 7") == 7
 
@@ -94,7 +109,7 @@ def test_an_error_in_the_middle_of_the_rows(session: Server, database: str) -> N
         database,
         [
             "CREATE TABLE t (a INT PRIMARY KEY)",
-            "INSERT INTO t SELECT seq FROM mysql.seq_1_to_100000",
+            f"INSERT INTO t {numbers(100_000)}",
         ],
     )
     sql = (
@@ -110,19 +125,21 @@ def test_an_error_in_the_middle_of_the_rows(session: Server, database: str) -> N
     assert session.value("SELECT 7") == 7
 
 
-def test_a_connection_that_breaks_within_the_rows(session: Server, scratch: ScratchServer) -> None:
+def test_a_connection_that_breaks_within_the_rows(
+    session: Server, any_server: ScratchServer
+) -> None:
     number = session.value("SELECT CONNECTION_ID()")
-    sql = "SELECT seq, REPEAT('x', 1000) FROM mysql.seq_1_to_1000000"
+    sql = numbers(200_000, "n, REPEAT('x', 1000)")
     pieces = read_rows(session, sql, target=1000, limit=1000)
     assert next(pieces).rows
-    with connect(scratch.login) as other:
+    with connect(any_server.login) as other:
         other.run(f"KILL {number}")
     with pytest.raises(ServerUnreachable):
         list(pieces)
 
 
 def test_what_is_given_up_closes_the_connection(session: Server) -> None:
-    rows = read_rows(session, "SELECT seq FROM mysql.seq_1_to_1000000", target=100, limit=100)
+    rows = read_rows(session, numbers(200_000), target=100, limit=100)
     assert next(rows).rows
     rows.close()
     with pytest.raises(ServerUnreachable):

@@ -9,10 +9,11 @@ sides are compared by the server, with the column's own collation.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ulasis_backup.mysql.server import Server, quote
+from ulasis_backup.mysql.server import Server, quote, quote_bytes
 
 Boundary = tuple[bytes, ...]
 
@@ -21,6 +22,7 @@ NUMBERS = INTEGERS | {"decimal"}
 MOMENTS = frozenset({"date", "datetime", "timestamp", "time"})
 TEXTS = frozenset({"char", "varchar"})
 BYTES = frozenset({"binary", "varbinary"})
+_CUTTABLE = NUMBERS | MOMENTS | TEXTS | BYTES
 _NUMBER = re.compile(rb"-?[0-9]+(\.[0-9]+)?")
 _MOMENT = re.compile(rb"[-0-9:. ]+")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
@@ -61,25 +63,26 @@ class Key:
 def table_key(server: Server, database: str, table: str) -> Key | None:
     """Return the primary key of *table*, else its first unique key without NULLs, else None.
 
-    That is also the key by which InnoDB stores the rows.
+    That is also the key by which InnoDB stores the rows. Keys that the optimizer is told to
+    overlook cannot be asked for.
     """
-    rows = server.query(
-        "SELECT s.INDEX_NAME, s.COLUMN_NAME, s.SUB_PART, s.COLLATION, s.NULLABLE, s.INDEX_TYPE, "
-        "c.DATA_TYPE, c.CHARACTER_SET_NAME, c.COLLATION_NAME "
-        "FROM information_schema.STATISTICS s LEFT JOIN information_schema.COLUMNS c "
-        "ON c.TABLE_SCHEMA = s.TABLE_SCHEMA AND c.TABLE_NAME = s.TABLE_NAME "
-        "AND c.COLUMN_NAME = s.COLUMN_NAME "
-        "WHERE s.TABLE_SCHEMA = %s AND s.TABLE_NAME = %s AND s.NON_UNIQUE = 0 "
-        "ORDER BY s.INDEX_NAME <> 'PRIMARY', s.INDEX_NAME, s.SEQ_IN_INDEX",
-        (database, table),
-    )
-    by_name: dict[str, list[tuple[object, ...]]] = {}
-    for row in rows:
-        by_name.setdefault(str(row[0]), []).append(row[1:])
-    for name, columns in by_name.items():
-        if all(_can_order(column) for column in columns):
-            listed = tuple(_key_column(column) for column in columns)
-            return Key(index=name, columns=listed, cuttable=_cuttable(columns))
+    kinds = _column_kinds(server, database, table)
+    by_name: dict[str, list[_Part]] = {}
+    # Not from information_schema.STATISTICS: MySQL lists the keys there in another order.
+    for row in server.run_bytes(
+        b"SHOW INDEX FROM %s.%s" % (quote_bytes(database), quote_bytes(table))
+    ):
+        if not int(row["Non_unique"]):
+            part = _part(row, kinds)
+            by_name.setdefault(str(row["Key_name"], "utf-8"), []).append(part)
+    for name, parts in by_name.items():
+        columns = [part.column for part in parts if part.column]
+        if len(columns) == len(parts) and all(part.orders for part in parts):
+            cuttable = all(
+                part.ascending and column.kind in _CUTTABLE
+                for part, column in zip(parts, columns, strict=True)
+            )
+            return Key(index=name, columns=tuple(columns), cuttable=cuttable)
     return None
 
 
@@ -104,30 +107,48 @@ def condition(key: Key, begin: Boundary | None, end: Boundary | None) -> str:
     return " AND ".join(parts)
 
 
-def _can_order(column: Sequence[object]) -> bool:
-    """Tell whether rows have one order by *column*: a whole, visible, non-null column."""
-    name, sub_part, _, nullable, index_type, kind, *_ = column
-    return (
-        name is not None
-        and sub_part is None
-        and str(nullable).upper() != "YES"
-        and str(index_type).upper() == "BTREE"
-        and kind is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """One part of a key; ``column`` is None where it is an expression.
+
+    ``orders`` tells whether rows have one order by it: a whole column without NULLs.
+    """
+
+    column: KeyColumn | None
+    orders: bool
+    ascending: bool
+
+
+def _column_kinds(server: Server, database: str, table: str) -> dict[str, KeyColumn]:
+    rows = server.query(
+        "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME "
+        "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        (database, table),
     )
+    return {
+        str(name): KeyColumn(
+            name=str(name),
+            kind=str(kind).lower(),
+            charset=str(charset or ""),
+            collation=str(collation or ""),
+        )
+        for name, kind, charset, collation in rows
+    }
 
 
-def _cuttable(columns: Sequence[Sequence[object]]) -> bool:
-    known = NUMBERS | MOMENTS | TEXTS | BYTES
-    return all(str(c[5]).lower() in known and str(c[2]).upper() == "A" for c in columns)
-
-
-def _key_column(column: Sequence[object]) -> KeyColumn:
-    name, _, _, _, _, kind, charset, collation = column
-    return KeyColumn(
-        name=str(name),
-        kind=str(kind).lower(),
-        charset=str(charset or ""),
-        collation=str(collation or ""),
+def _part(row: Mapping[str, Any], kinds: Mapping[str, KeyColumn]) -> _Part:
+    """Return what a row of SHOW INDEX says, all of it bytes; MySQL and MariaDB hide differently."""
+    name = row["Column_name"]
+    hidden = row.get("Visible", b"YES") == b"NO" or row.get("Ignored", b"NO") == b"YES"
+    return _Part(
+        column=None if name is None else kinds.get(str(name, "utf-8")),
+        orders=(
+            row["Sub_part"] is None
+            and row["Null"] != b"YES"
+            and row["Index_type"].upper() == b"BTREE"
+            and not hidden
+        ),
+        ascending=row["Collation"] == b"A",
     )
 
 

@@ -52,6 +52,13 @@ SESSION = {
 }
 """What every session of ours sets and reads back: a server's defaults must not bend results."""
 
+MYSQL_SESSION = {
+    # Else a condition with a date that the table does hold may be an error (1525).
+    "sql_mode": "ALLOW_INVALID_DATES",
+    # Keys that the server added by itself are part of the table; hidden they would not be read.
+    "show_gipk_in_create_table_and_information_schema": 1,
+}
+"""What MySQL needs otherwise, where it has such a variable."""
 
 LENIENT = "ulasis-utf8"
 """UTF-8 in which bytes that are none survive as surrogates: SHOW CREATE gives the text of old
@@ -227,6 +234,9 @@ def _guarded(
     has_tls = not login.by_socket and login.ssl_require
     server = Server(connection, login, version, has_tls)
     names = dict(SESSION)
+    if not server.is_mariadb:
+        names |= {name: value for name, value in MYSQL_SESSION.items()
+                  if _has_variable(server, name)}  # fmt: skip
     if not _has_variable(server, "tx_isolation"):
         names = {name.replace("tx_", "transaction_"): value for name, value in names.items()}
     endless = "max_statement_time" if server.is_mariadb else "max_execution_time"
