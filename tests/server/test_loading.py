@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.portrait import SUPPORT, load_script
-from support.server import fresh_database, own_server
+from support.server import fresh_database, own_server, run_all
+from ulasis_backup.errors import (
+    IntegrityError,
+    LoadFailed,
+    ServerError,
+    ServerUnreachable,
+    ServerUnsuitable,
+)
 from ulasis_backup.methods.index import TableHead
 from ulasis_backup.methods.reading import order
-from ulasis_backup.mysql import schema
+from ulasis_backup.model import Login
+from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource, row_source, rows_select
-from ulasis_backup.mysql.creation import create
-from ulasis_backup.mysql.definitions import read_definitions
 from ulasis_backup.mysql.keys import table_key
-from ulasis_backup.mysql.loading import LoadingSession, Way, loading_session
+from ulasis_backup.mysql.loading import Way, loading_session
 from ulasis_backup.mysql.rows import check
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.mysql.server import Server, connect, quote
 from ulasis_backup.mysql.wire import read_rows
 
 pytestmark = pytest.mark.server
 
+FULL = 0xFFFFFF
 ELSEWHERE = {"FEDERATED", "SPIDER", "CONNECT", "MRG_MYISAM", "BLACKHOLE"}
 
 
@@ -40,13 +49,6 @@ def reader(scratch: ScratchServer) -> Iterator[Server]:
     with connect(scratch.login) as opened:
         opened.run("SET character_set_results = NULL")
         yield opened
-
-
-@pytest.fixture
-def copy(scratch: ScratchServer) -> Iterator[str]:
-    """Return the name of a second empty database."""
-    with fresh_database(scratch.login, "copy") as name:
-        yield name
 
 
 @pytest.fixture(params=list(Way), ids=str)
@@ -69,33 +71,276 @@ def tables_of(reader: Server, database: str) -> list[str]:
     return [str(name) for name, _, engine in rows if str(engine).upper() not in ELSEWHERE]
 
 
-def make_like(server: Server, database: str, copy: str) -> None:
-    found = schema.catalogue(server, database)
-    for definition in read_definitions(server, database, found):
-        if definition.kind in ("sequence", "table"):
-            create(server, copy, definition)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two databases on one server: one to read from, one to load into."""
 
+    login: Login
+    server: Server
+    reader: Server
+    database: str
+    copy: str
 
-def reload(  # noqa: PLR0917 (one for each part)
-    reader: Server, session: LoadingSession, database: str, copy: str, name: str
-) -> tuple[bytes, bytes]:
-    """Load a table's rows into its copy; return the packets of both."""
-    source = row_source(reader, database, name)
-    before = packets_of(reader, source)
-    if before:
-        rows = session.loader(source).load(before)
+    def make(self, *statements: str) -> None:
+        run_all(self.server, self.database, statements)
+
+    def make_copy(self, *statements: str) -> None:
+        run_all(self.server, self.copy, statements)
+
+    def source(self, table: str = "t") -> RowSource:
+        return row_source(self.reader, self.database, table)
+
+    def packets(self, table: str = "t") -> bytes:
+        return packets_of(self.reader, self.source(table))
+
+    def copy_form(self, table: str) -> None:
+        """Make the copy of a table anew, without rows."""
+        like = f"{quote(self.database)}.{quote(table)}"
+        self.server.run(f"CREATE OR REPLACE TABLE {quote(self.copy)}.{quote(table)} LIKE {like}")
+
+    def loaded(self, way: Way, table: str = "t") -> tuple[bytes, bytes]:
+        """Load a table's rows into one of the same form; return the packets of both."""
+        self.copy_form(table)
+        source = self.source(table)
+        before = packets_of(self.reader, source)
+        with loading_session(self.login, self.copy, way=way) as session:
+            rows = session.loader(source).load(before)
         assert rows == check(before, len(source.columns))
-    after = packets_of(reader, replace(source, database=copy))
-    return before, after
+        return before, packets_of(self.reader, replace(source, database=self.copy))
+
+    def count(self, table: str = "t") -> object:
+        return self.server.value(f"SELECT COUNT(*) FROM {quote(self.copy)}.{table}")
 
 
-def test_every_trap_comes_back_to_the_byte(  # noqa: PLR0917 (fixtures)
-    scratch: ScratchServer, server: Server, reader: Server, database: str, copy: str, way: Way
-) -> None:
-    load_script(server, database, SUPPORT / "trap_schema.sql")
-    make_like(server, database, copy)
-    with loading_session(scratch.login, copy, way=way) as session:
-        assert session.way is way
-        for name in tables_of(reader, database):
-            before, after = reload(reader, session, database, copy, name)
-            assert (name, after) == (name, before)
+@pytest.fixture
+def pair(scratch: ScratchServer, server: Server, reader: Server, database: str) -> Iterator[Pair]:
+    """Return two empty databases."""
+    with fresh_database(scratch.login, "copy") as copy:
+        yield Pair(login=scratch.login, server=server, reader=reader, database=database, copy=copy)
+
+
+def test_every_trap_comes_back_to_the_byte(pair: Pair) -> None:
+    load_script(pair.server, pair.database, SUPPORT / "trap_schema.sql")
+    sources = [pair.source(name) for name in tables_of(pair.reader, pair.database)]
+    before = {source.table: packets_of(pair.reader, source) for source in sources}
+    for way in Way:
+        with loading_session(pair.login, pair.copy, way=way) as session:
+            assert session.way is way
+            for source in sources:
+                pair.copy_form(source.table)
+                rows = before[source.table]
+                assert session.loader(source).load(rows) == check(rows, len(source.columns))
+        for source in sources:
+            after = packets_of(pair.reader, replace(source, database=pair.copy))
+            assert (way, source.table, after) == (way, source.table, before[source.table])
+    assert len(sources) > 90
+
+
+MANY = ", ".join(f"'m{number}'" for number in range(62))
+EXACT = (
+    (
+        f"CREATE TABLE t (id INT PRIMARY KEY, s SET('', {MANY}, 'last') NOT NULL, e ENUM('a', 'b'), "
+        "u UUID, i4 INET4, i6 INET6, f FLOAT, d DOUBLE, m DECIMAL(65, 30), b BIT(64), y YEAR, "
+        "t TIME(6), ts TIMESTAMP(6) NULL, g GEOMETRY, j JSON, c CHAR(9), vb VARBINARY(9))"
+    ),
+    (
+        "INSERT INTO t VALUES (0, 9223372036854775809, 'a', UUID(), '127.0.0.1', '::1', 1e-45, "
+        "-0e0, -0.000000000000000000000000000001, 0x0102030405060708, 2155, '-838:59:59.999999', "
+        "'1970-01-01 00:00:00.000001', ST_GeomFromText('POINT(1 2)', 4326), '{}', 'a  ', 'b \\0'), "
+        "(-1, 18446744073709551615, 0, NULL, NULL, NULL, 3.4028234e38, 4.9e-324, 0.5, 0, 0, "
+        "'00:00:00.000001', NULL, NULL, '[1, 2 ]', '', ''), "
+        "(2, 3, 0, NULL, NULL, NULL, 16777217, 1e308, 1, NULL, NULL, NULL, NULL, NULL, NULL, "
+        "NULL, NULL)"
+    ),
+)
+
+
+def test_values_that_other_ways_bend_come_back(pair: Pair) -> None:
+    pair.make(*EXACT)
+    for way in Way:
+        before, after = pair.loaded(way)
+        assert (way, after) == (way, before)
+    # Two zeros of the ENUM, each with its warning.
+    assert pair.server.value(f"SELECT COUNT(*) FROM {quote(pair.copy)}.t WHERE e = 0") == 2
+
+
+@pytest.mark.parametrize("size", [FULL - 9, FULL - 8, FULL - 7, FULL + 9])
+def test_rows_around_the_size_of_a_packet_come_back(pair: Pair, size: int) -> None:
+    rows = f"INSERT INTO t VALUES (1, REPEAT('x', {size})), (2, NULL), (3, REPEAT(0x0102037F, 9))"
+    pair.make("CREATE TABLE t (id INT PRIMARY KEY, b LONGBLOB)", rows)
+    for way in (Way.BULK, Way.LOAD_DATA):
+        before, after = pair.loaded(way)
+        assert after == before
+
+
+def test_a_row_of_a_hundred_megabytes_comes_back(pair: Pair) -> None:
+    rows = "INSERT INTO t VALUES (REPEAT(0x000102030405FF275C, 11111111)), (NULL), ('')"
+    pair.make("CREATE TABLE t (b LONGBLOB)", rows)
+    for way in (Way.BULK, Way.LOAD_DATA):
+        before, after = pair.loaded(way)
+        assert len(before) > 99_999_999
+        assert after == before
+
+
+def test_rows_in_which_every_byte_occurs_come_back(pair: Pair, way: Way) -> None:
+    pair.make(
+        "CREATE TABLE t (id INT PRIMARY KEY, a VARBINARY(300), b VARBINARY(300))",
+        "INSERT INTO t SELECT 256 * n.seq + a.seq, CONCAT(CHAR(a.seq), CHAR(n.seq)), "
+        "IF(a.seq MOD 3, NULL, CONCAT(CHAR(n.seq), CHAR(3), CHAR(a.seq))) "
+        "FROM mysql.seq_0_to_255 a, mysql.seq_0_to_255 n",
+    )
+    before, after = pair.loaded(way)
+    assert len(before) > 500_000
+    assert after == before
+
+
+VALUE = st.one_of(st.none(), st.binary(max_size=300))
+TEXT = st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=40))
+ROW = st.tuples(
+    VALUE,
+    TEXT,
+    st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+    st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
+    st.one_of(st.none(), st.datetimes()),
+    st.one_of(st.none(), st.integers(0, 3)),
+    st.one_of(st.none(), st.binary(min_size=2, max_size=2)),
+    st.one_of(st.none(), st.decimals(-999, 999, places=9)),
+)
+TYPES = (
+    "a BLOB, b TEXT CHARACTER SET utf8mb4, c BIGINT, d DOUBLE, e DATETIME(6), f ENUM('x', '', 'z'),"
+    " g BIT(16), h DECIMAL(30, 9)"
+)
+
+
+def test_whatever_is_in_a_table_comes_back(pair: Pair, way: Way) -> None:
+    for name in (pair.database, pair.copy):
+        run_all(pair.server, name, (f"CREATE TABLE t (n INT PRIMARY KEY, {TYPES})",))
+    source = pair.source()
+    sql = f"INSERT INTO {quote(pair.database)}.t VALUES ({', '.join(['%s'] * 9)})"
+    with loading_session(pair.login, pair.copy, way=way) as session:
+        loader = session.loader(source)
+
+        @settings(max_examples=12, deadline=None)
+        @given(rows=st.lists(ROW, min_size=1, max_size=30))
+        def check_rows(rows: list[tuple[object, ...]]) -> None:
+            for name in (pair.database, pair.copy):
+                pair.server.run(f"DELETE FROM {quote(name)}.t")
+            for number, row in enumerate(rows):
+                pair.server.run(sql, (number, *row))
+            before = packets_of(pair.reader, source)
+            assert loader.load(before) == len(rows)
+            assert packets_of(pair.reader, replace(source, database=pair.copy)) == before
+
+        check_rows()
+
+
+def test_a_value_that_does_not_fit_fails_the_load(pair: Pair, way: Way) -> None:
+    pair.make("CREATE TABLE t (a VARCHAR(9))", "INSERT INTO t VALUES ('long')")
+    pair.make_copy("CREATE TABLE t (a VARCHAR(2))")
+    with (
+        loading_session(pair.login, pair.copy, way=way) as session,
+        pytest.raises(LoadFailed, match="exactly: the server warns: Data truncated"),
+    ):
+        session.loader(pair.source()).load(pair.packets())
+    assert pair.count() == 0
+
+
+def test_a_zero_too_many_in_an_enum_fails_the_load(pair: Pair, way: Way) -> None:
+    # To the copy, 3 is no member: it warns as a zero would, which is not in the packets.
+    rows = "INSERT INTO t VALUES ('c'), ('a')"
+    pair.make("CREATE TABLE t (e ENUM('a', 'b', 'c'))", rows)
+    pair.make_copy("CREATE TABLE t (e ENUM('a', 'b'))")
+    with (
+        loading_session(pair.login, pair.copy, way=way) as session,
+        pytest.raises(LoadFailed, match="exactly"),
+    ):
+        session.loader(pair.source()).load(pair.packets())
+
+
+@pytest.mark.parametrize("key", ["PRIMARY KEY", "UNIQUE KEY"])
+def test_rows_that_are_there_already_fail_the_load(pair: Pair, way: Way, key: str) -> None:
+    rows = "INSERT INTO t SELECT seq FROM mysql.seq_1_to_10"
+    pair.make(f"CREATE TABLE t (a INT NOT NULL, {key} (a))", rows)
+    with (
+        loading_session(pair.login, pair.database, way=way) as session,
+        pytest.raises(LoadFailed, match=r"^table .*\.t could not be loaded"),
+    ):
+        session.loader(pair.source()).load(pair.packets())
+    assert pair.server.value(f"SELECT COUNT(*) FROM {quote(pair.database)}.t") == 10
+
+
+def test_malformed_packets_are_refused_and_nothing_stays(pair: Pair, way: Way) -> None:
+    rows = "INSERT INTO t SELECT seq, REPEAT('x', 200) FROM mysql.seq_1_to_30000"
+    pair.make("CREATE TABLE t (a INT PRIMARY KEY, b TEXT)", rows)
+    pair.make_copy("CREATE TABLE t (a INT PRIMARY KEY, b TEXT)")
+    source = pair.source()
+    with loading_session(pair.login, pair.copy, way=way) as session:
+        with pytest.raises(IntegrityError):
+            session.loader(source).load(packets_of(pair.reader, source)[:-1])
+        with pytest.raises(ServerUnreachable):
+            session.server.value("SELECT 1")
+    assert pair.count() == 0
+
+
+def test_statements_keep_to_what_the_server_takes_at_once(pair: Pair, way: Way) -> None:
+    rows = "INSERT INTO t SELECT seq, REPEAT('x', 400000) FROM mysql.seq_1_to_5"
+    pair.make("CREATE TABLE t (a INT PRIMARY KEY, b LONGTEXT)", rows)
+    usual = pair.server.value("SELECT @@GLOBAL.max_allowed_packet")
+    pair.server.run("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        before, after = pair.loaded(way)
+        assert after == before
+        if way is not Way.LOAD_DATA:
+            pair.server.run(
+                f"INSERT INTO {quote(pair.database)}.t VALUES (9, REPEAT('y', 1100000))"
+            )
+            with pytest.raises(LoadFailed, match="the server allows") as failed:
+                pair.loaded(way)
+            assert "max_allowed_packet" in failed.value.hint
+    finally:
+        pair.server.run(f"SET GLOBAL max_allowed_packet = {usual}")
+
+
+def test_the_best_way_is_taken_and_one_that_is_not_allowed_refused(pair: Pair) -> None:
+    with loading_session(pair.login, pair.database) as session:
+        assert session.way is Way.BULK
+    pair.server.run("SET GLOBAL local_infile = 0")
+    try:
+        with (
+            pytest.raises(LoadFailed) as failed,
+            loading_session(pair.login, pair.database, way=Way.LOAD_DATA),
+        ):
+            pass
+        assert "local_infile" in failed.value.hint
+    finally:
+        pair.server.run("SET GLOBAL local_infile = 1")
+
+
+def test_the_server_gets_no_file_of_ours(pair: Pair) -> None:
+    pair.make("CREATE TABLE t (a TEXT)")
+    sql = f"LOAD DATA LOCAL INFILE '/etc/hostname' INTO TABLE {quote(pair.database)}.t"
+    with loading_session(pair.login, pair.database, way=Way.LOAD_DATA) as session:
+        refused = pytest.raises(ServerUnsuitable, match="asked for a file")
+        with refused:
+            commands.start_infile(session.server, sql.encode(), b"data")
+    with loading_session(pair.login, pair.database, way=Way.LOAD_DATA) as session:
+        refused_too = pytest.raises(ServerError)
+        with refused_too:
+            session.server.run(sql)
+    assert pair.server.value(f"SELECT COUNT(*) FROM {quote(pair.database)}.t") == 0
+
+
+def test_without_the_binlog_nothing_reaches_it(pair: Pair) -> None:
+    rows = "INSERT INTO t VALUES (1)"
+    pair.make("CREATE TABLE t (a INT PRIMARY KEY)", rows)
+    pair.make_copy("CREATE TABLE t (a INT PRIMARY KEY)")
+    source = pair.source()
+    before = packets_of(pair.reader, source)
+    grown = []
+    for log_bin in (False, True):
+        pair.server.run(f"DELETE FROM {quote(pair.copy)}.t")
+        position = pair.server.query("SHOW MASTER STATUS")
+        with loading_session(pair.login, pair.copy, log_bin=log_bin) as session:
+            session.loader(source).load(before)
+        grown.append(pair.server.query("SHOW MASTER STATUS") != position)
+    assert grown == [False, True]

@@ -17,9 +17,9 @@ NUMBERS = frozenset(
 MOMENTS = frozenset({"date", "datetime", "timestamp", "time"})
 ADDRESSES = frozenset({"uuid", "inet4", "inet6"})
 AS_TEXT = "CONVERT({} USING utf8mb4)"
-AS_NUMBER = "CAST({} AS UNSIGNED)"
-"""Not ``{} + 0``: MySQL makes that a DOUBLE, in which the number of a SET with 64 members is
-rounded, and MariaDB a signed number."""
+AS_NUMBER = "{} | 0"
+"""Of an ENUM or a SET: exact to 64 members, while ``+ 0`` is signed one way and a DOUBLE the other.
+"""
 GENERATED = ("VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT")
 HISTORY = " FOR SYSTEM_TIME ALL"
 
