@@ -139,8 +139,9 @@ def test_every_trap_comes_back_to_the_byte(pair: Pair) -> None:
 MANY = ", ".join(f"'m{number}'" for number in range(62))
 EXACT = (
     (
-        f"CREATE TABLE t (id INT PRIMARY KEY, s SET('', {MANY}, 'last') NOT NULL, e ENUM('a', 'b'), "
-        "u UUID, i4 INET4, i6 INET6, f FLOAT, d DOUBLE, m DECIMAL(65, 30), b BIT(64), y YEAR, "
+        f"CREATE TABLE t (id INT PRIMARY KEY, s SET('', {MANY}, 'last') NOT NULL, "
+        "e ENUM('a', 'b'), u UUID, i4 INET4, i6 INET6, f FLOAT, d DOUBLE, "
+        "m DECIMAL(65, 30), b BIT(64), y YEAR, "
         "t TIME(6), ts TIMESTAMP(6) NULL, g GEOMETRY, j JSON, c CHAR(9), vb VARBINARY(9))"
     ),
     (
