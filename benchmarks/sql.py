@@ -19,19 +19,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.database import NAME, Server, database_server
-
-from ulasis_backup.methods.sql import OPTIONS
+from benchmarks.measure import (
+    PIPELINE,
+    Bound,
+    Usage,
+    at_least,
+    at_most,
+    bounds_table,
+    dump_command,
+    run,
+    stored_megabytes,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
-PIPELINE = 'set -o pipefail; "$@" | gzip -6 | openssl enc -aes-256-cbc -pbkdf2 -pass "file:$KEY"'
 HELP_RUNS = 10
-POLL_SECONDS = 0.02
-MEGABYTE = 1_000_000
 
 PIPELINE_BOUND = 5.0
 BARE_BOUND = 1.25
@@ -47,16 +53,6 @@ class Measured:
     server_cpu_seconds: float
     stored_megabytes: float
     peak_megabytes: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """One promise and what came of it."""
-
-    name: str
-    measured: float
-    asked: str
-    met: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +81,21 @@ def pipeline(bench: Bench) -> Measured:
     key_file = bench.folder / "pipeline.key"
     key_file.write_text(bench.key)
     target = bench.folder / "pipeline.sql.gz.enc"
-    command = ["bash", "-c", PIPELINE, "pipeline", *_dump_command(bench.server)]
+    command = ["bash", "-c", PIPELINE, "pipeline", *dump_command(bench.server, NAME)]
     with target.open("wb") as stored:
-        measured = _measure(bench, command, {"KEY": str(key_file)}, stdout=stored.fileno())
-    return _with_size(measured, [target])
+        usage = run(
+            command, server=bench.server, folder=bench.folder, settings={"KEY": str(key_file)},
+            stdout=stored,
+        )  # fmt: skip
+    return _measured(usage, stored_megabytes(target))
 
 
 def bare(bench: Bench) -> Measured:
     """Run the dump program alone and throw its output away."""
+    command = dump_command(bench.server, NAME)
     with Path(os.devnull).open("wb") as nowhere:
-        return _measure(bench, _dump_command(bench.server), {}, stdout=nowhere.fileno())
+        usage = run(command, server=bench.server, folder=bench.folder, stdout=nowhere)
+    return _measured(usage, 0.0)
 
 
 def ours(bench: Bench) -> Measured:
@@ -102,13 +103,13 @@ def ours(bench: Bench) -> Measured:
     target = bench.folder / "backups"
     shutil.rmtree(target, ignore_errors=True)
     settings = {
-        "BACKUP_DIR": str(target), "BACKUP_ENCRYPTION_KEY": bench.key,
+        "BACKUP_DIR": str(target), "BACKUP_ENCRYPTION_KEY": bench.key, "BACKUP_METHOD": "sql",
         "BACKUP_ENCRYPTION_ENABLED": "true", "DB_SOCKET": str(bench.server.socket),
         "DB_HOST": "localhost", "DB_USER": "root", "DB_PASSWORD": "", "DB_NAME": NAME,
     }  # fmt: skip
     command = [str(bench.command), "backup"]
-    measured = _measure(bench, command, settings, stdout=sys.stderr.fileno())
-    measured = _with_size(measured, target.rglob("*.enc"))
+    usage = run(command, server=bench.server, folder=bench.folder, settings=settings)
+    measured = _measured(usage, stored_megabytes(target))
     shutil.rmtree(target)
     return measured
 
@@ -156,94 +157,29 @@ def judge(medians: dict[str, Measured], seconds_of_help: float) -> list[Bound]:
     faster = medians["pipeline"].seconds / mine.seconds
     slower = mine.seconds / medians["bare"].seconds
     return [
-        _at_least("times faster than the pipeline", faster, PIPELINE_BOUND),
-        _at_most("times the bare dump", slower, BARE_BOUND),
-        _at_most("peak memory, MB", mine.peak_megabytes, MEMORY_BOUND),
-        _at_most("--help, seconds", seconds_of_help, HELP_BOUND),
+        at_least("times faster than the pipeline", faster, PIPELINE_BOUND),
+        at_most("times the bare dump", slower, BARE_BOUND),
+        at_most("peak memory, MB", mine.peak_megabytes, MEMORY_BOUND),
+        at_most("--help, seconds", seconds_of_help, HELP_BOUND),
     ]
 
 
 def text(found: Report) -> str:
     """Return the report as tables for people."""
     lines = [f"{'':10}{'seconds':>9}{'server CPU s':>14}{'stored MB':>11}{'peak MB':>9}"]
-    for name, run in found.medians.items():
-        figures = f"{run.seconds:9.1f}{run.server_cpu_seconds:14.1f}"
-        figures += f"{run.stored_megabytes:11.0f}" if run.stored_megabytes else f"{'-':>11}"
-        figures += f"{run.peak_megabytes:9.0f}" if name == "ours" else f"{'-':>9}"
+    for name, way in found.medians.items():
+        figures = f"{way.seconds:9.1f}{way.server_cpu_seconds:14.1f}"
+        figures += f"{way.stored_megabytes:11.0f}" if way.stored_megabytes else f"{'-':>11}"
+        figures += f"{way.peak_megabytes:9.0f}" if name == "ours" else f"{'-':>9}"
         lines.append(f"{name:10}{figures}")
-    lines.append("")
-    for bound in found.bounds:
-        verdict = "met" if bound.met else "MISSED"
-        lines.append(f"{bound.name:32}{bound.measured:8.2f}  asked {bound.asked:8}{verdict}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", bounds_table(found.bounds)])
 
 
-def _at_least(name: str, measured: float, bound: float) -> Bound:
-    return Bound(name=name, measured=measured, asked=f">= {bound:g}", met=measured >= bound)
-
-
-def _at_most(name: str, measured: float, bound: float) -> Bound:
-    return Bound(name=name, measured=measured, asked=f"<= {bound:g}", met=measured <= bound)
-
-
-def _dump_command(server: Server) -> list[str]:
-    login = ("--no-defaults", "--user=root", f"--socket={server.socket}")
-    return ["mariadb-dump", *login, *OPTIONS, NAME]
-
-
-def _measure(
-    bench: Bench, command: Sequence[str], settings: dict[str, str], *, stdout: int
-) -> Measured:
-    """Run *command* with *settings* as environment; raise CalledProcessError when it fails."""
-    os.sync()  # what an earlier run has left to be written is not this one's work
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(bench.folder)}
-    cpu = _cpu_seconds(bench.server.pid)
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=stdout, cwd=bench.folder,
-        env=environment | settings,
-    )  # fmt: skip
-    peak = _watch(process)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, list(command))
+def _measured(usage: Usage, stored: float) -> Measured:
     return Measured(
-        seconds=seconds,
-        server_cpu_seconds=_cpu_seconds(bench.server.pid) - cpu,
-        stored_megabytes=0.0,
-        peak_megabytes=peak,
-    )
-
-
-def _watch(process: subprocess.Popen[bytes]) -> float:
-    """Wait for *process* and return the peak of its own memory, without its children's."""
-    peak = 0.0
-    while True:
-        peak = max(peak, _peak_megabytes(process.pid))
-        try:
-            process.wait(POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        return peak
-
-
-def _peak_megabytes(pid: int) -> float:
-    """Return the high-water mark of the resident memory, 0 for a process that has ended."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / MEGABYTE
-    return 0.0
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the processor time that *pid* has used so far, in user and system mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _with_size(measured: Measured, files: Iterable[Path]) -> Measured:
-    stored = sum(file.stat().st_size for file in files)
-    return replace(measured, stored_megabytes=stored / MEGABYTE)
+        seconds=usage.seconds, server_cpu_seconds=usage.server_cpu_seconds,
+        stored_megabytes=stored, peak_megabytes=usage.peak_megabytes,
+    )  # fmt: skip
 
 
 def _arguments() -> argparse.Namespace:
