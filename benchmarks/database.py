@@ -28,6 +28,9 @@ NAME = "bench"
 VERSION = 2
 """Part of the folder's name: raise it when the rows change."""
 
+MIB_OF_ROWS = 932
+"""The row packets of scale 1."""
+
 START_SECONDS = 60
 SENTENCES = 200_000
 WORDS_PER_SENTENCE = 18
@@ -141,6 +144,11 @@ def size_of(scale: float) -> Size:
     )
 
 
+def size_of_mib(mib: float) -> Size:
+    """Return the rows for about *mib* MiB of row data."""
+    return size_of(mib / MIB_OF_ROWS)
+
+
 def words() -> list[str]:
     """Return the made-up words, short ones first, as a language has them."""
     starts = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr", "pl")
@@ -202,11 +210,11 @@ def private_server(folder: Path, options: Sequence[str] = ()) -> Iterator[Server
             process.wait()
 
 
-def build(server: Server, size: Size) -> None:
-    """Create the database anew and fill it."""
+def build(server: Server, size: Size, database: str = NAME) -> None:
+    """Create *database* anew and fill it."""
     started = time.monotonic()
-    run_sql(server, f"DROP DATABASE IF EXISTS {NAME}; CREATE DATABASE {NAME}")
-    run_sql(server, _statements(size), NAME)
+    run_sql(server, f"DROP DATABASE IF EXISTS {database}; CREATE DATABASE {database}")
+    run_sql(server, _statements(size), database)
     print(f"built the database in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 

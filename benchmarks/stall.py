@@ -1,110 +1,95 @@
-"""How long commits stand still while several snapshots of one moment are opened.
-
-    python -m benchmarks.stall [--tables 1000] [--jobs 4] [--writers 4] [--runs 5] [--programs DIR]
-
-starts a scratch server, makes tables, lets writers commit small transactions all through, and
-prints for each run how long the moment took, how long commits were stopped as the tool measured
-it, and the longest commit that any writer saw meanwhile; before that, the longest without us.
-"""
+"""A client that commits all the time, and how long its commits took: what a backup costs others."""
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ulasis_backup.model import Login
-from ulasis_backup.mysql import definitions, schema
-from ulasis_backup.mysql.scratch import scratch_server
-from ulasis_backup.mysql.server import Server, connect
-from ulasis_backup.mysql.snapshot import MomentOptions, one_moment
+import pymysql
+from benchmarks.database import Server, client, run_sql
 
-DATABASE = "stall"
+TABLE = "commits"
+SLOW_TABLE = "slow"
+PAUSE_SECONDS = 0.001
+"""Between two commits: a client that never rests would take a processor of its own."""
 
-
-@dataclass(slots=True)
-class Pulse:
-    """The longest commit since somebody last asked, in seconds."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    longest: float = 0.0
-    commits: int = 0
-
-    def take(self) -> float:
-        """Return the longest commit since the last time."""
-        longest, self.longest = self.longest, 0.0
-        return longest
-
-    def write(self, login: Login, number: int) -> None:
-        """Commit small transactions until told to stop."""
-        with connect(login, database=DATABASE) as server:
-            while not self.stop.is_set():
-                begun = time.monotonic()
-                server.run(f"UPDATE t{number} SET v = v + 1 WHERE id = 1")
-                self.longest = max(self.longest, time.monotonic() - begun)
-                self.commits += 1
-                time.sleep(0.001)
+WARM_UP_SECONDS = 0.5
+STATEMENT_SECONDS = 15
 
 
-@contextmanager
-def writing(login: Login, writers: int) -> Iterator[Pulse]:
-    """Let *writers* sessions commit all through."""
-    pulse = Pulse()
-    threads = [threading.Thread(target=pulse.write, args=(login, n)) for n in range(writers)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield pulse
-    finally:
-        pulse.stop.set()
-        for thread in threads:
-            thread.join()
+@dataclass(slots=True, kw_only=True)
+class Meter:
+    """The seconds that each commit took, filled while it runs."""
+
+    seconds: list[float] = field(default_factory=list)
+    problems: list[Exception] = field(default_factory=list)
 
 
-def look(server: Server) -> int:
-    """Read what a backup would read while DDL cannot run."""
-    found = schema.catalogue(server, DATABASE)
-    return len(definitions.read_definitions(server, DATABASE, found))
+@contextlib.contextmanager
+def committing(server: Server, database: str) -> Iterator[Meter]:
+    """Commit single-row updates in *database* from another thread until the block ends.
 
-
-def measure(login: Login, options: MomentOptions, pulse: Pulse) -> str:
-    """Take one moment and return the figures as a line."""
-    pulse.take()
-    begun = time.monotonic()
-    with one_moment(login, [DATABASE], look=look, options=options) as moment:
-        taken = time.monotonic() - begun
-        longest = pulse.take()
-        moment.check()
-    return (
-        f"{moment.how}: {taken:.2f} s in all, commits stopped for {moment.stopped * 1000:.0f} ms, "
-        f"longest commit {longest * 1000:.0f} ms"
+    The tables it needs are made first and dropped afterwards. An error of the client is raised here.
+    """
+    run_sql(
+        server,
+        f"CREATE TABLE IF NOT EXISTS {TABLE} (id INT PRIMARY KEY, n BIGINT NOT NULL) ENGINE=InnoDB;"
+        f"REPLACE INTO {TABLE} VALUES (1, 0); CREATE TABLE IF NOT EXISTS {SLOW_TABLE} LIKE {TABLE};"
+        f"REPLACE INTO {SLOW_TABLE} VALUES (1, 0);",
+        database,
     )
+    meter, stop = Meter(), threading.Event()
+    thread = threading.Thread(target=_commit, args=(server, database, meter, stop), daemon=True)
+    thread.start()
+    try:
+        time.sleep(WARM_UP_SECONDS)
+        meter.seconds.clear()
+        yield meter
+    finally:
+        stop.set()
+        thread.join()
+    if meter.problems:
+        raise meter.problems[0]
+    run_sql(server, f"DROP TABLE {TABLE}, {SLOW_TABLE}", database)
 
 
-def main() -> None:
-    """Run the benchmark and print its lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, number in (("tables", 1000), ("jobs", 4), ("writers", 4), ("runs", 5)):
-        parser.add_argument(f"--{name}", type=int, default=number)
-    parser.add_argument("--programs", type=Path, default=None)
-    chosen = parser.parse_args()
-    options = ("--log-bin", "--server-id=1")
-    with scratch_server(options=options, programs_folder=chosen.programs) as running:
-        with connect(running.login) as server:
-            server.run(f"CREATE DATABASE {DATABASE}")
-            for number in range(max(chosen.tables, chosen.writers)):
-                server.run(f"CREATE TABLE {DATABASE}.t{number} (id INT PRIMARY KEY, v INT)")
-                server.run(f"INSERT INTO {DATABASE}.t{number} VALUES (1, 0)")
-        with writing(running.login, chosen.writers) as pulse:
-            time.sleep(3)
-            print(f"without us: longest commit {pulse.take() * 1000:.0f} ms in 3 s")
-            for _ in range(chosen.runs):
-                print(measure(running.login, MomentOptions(jobs=chosen.jobs), pulse))
+@contextlib.contextmanager
+def long_statement(server: Server, database: str) -> Iterator[None]:
+    """Keep an UPDATE of another table running, for STATEMENT_SECONDS or until the block ends."""
+    sql = f"UPDATE {SLOW_TABLE} SET n = n + 1 WHERE SLEEP({STATEMENT_SECONDS}) = 1"
+    process = subprocess.Popen(
+        [*client(server, database), f"--execute={sql}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait_for_it(server, sql)
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
-if __name__ == "__main__":
-    main()
+def _commit(server: Server, database: str, meter: Meter, stop: threading.Event) -> None:
+    try:
+        connection = pymysql.connect(
+            unix_socket=str(server.socket), user="root", database=database, autocommit=True
+        )
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            while not stop.is_set():
+                started = time.perf_counter()
+                cursor.execute(f"UPDATE {TABLE} SET n = n + 1 WHERE id = 1")
+                meter.seconds.append(time.perf_counter() - started)
+                time.sleep(PAUSE_SECONDS)
+    except pymysql.MySQLError as problem:
+        meter.problems.append(problem)
+
+
+def _wait_for_it(server: Server, sql: str) -> None:
+    """Return when the statement runs; a backup that began before it would not meet it."""
+    asked = f"SELECT COUNT(*) FROM information_schema.processlist WHERE info = '{sql}'"
+    while run_sql(server, asked).strip() == "0":
+        time.sleep(0.05)

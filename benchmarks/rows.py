@@ -1,0 +1,129 @@
+"""The method `rows` beside what a user would pick instead, on a generated database of about 1 GB.
+
+    python -m benchmarks.rows [--mib 1000] [--runs 3] [--only backup,restore,deltas,days,tables]
+
+A private server with the binlog on, in a folder that is removed at the end. Peers are mydumper and
+myloader, restic and borg (Debian: `apt-get install mydumper restic borgbackup`); what is not
+installed is left out, loudly. Compare figures only within one run. The exit status is 1 when a
+bound is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.bench import INSTALL, Bench, Report, say, text
+from benchmarks.database import Server, build, private_server, size_of_mib
+from benchmarks.parts import backup, days, deltas, restore, tables
+
+ROOT = Path(__file__).resolve().parent.parent
+BINLOG = ("--log-bin=binlog", "--server-id=1", "--binlog-format=ROW")
+
+PARTS: dict[str, Callable[[Bench], Report]] = {
+    "backup": backup.measure,
+    "restore": restore.measure,
+    "tables": tables.measure,
+    "deltas": deltas.measure,
+    "days": days.measure,
+}
+"""In this order: the deltas change the rows, the days have a database of their own."""
+
+
+@contextlib.contextmanager
+def world(arguments: argparse.Namespace) -> Iterator[Bench]:
+    """Start the server in a folder that goes at the end."""
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    prefix = "ulasis-benchmark-"
+    with tempfile.TemporaryDirectory(dir=arguments.work.resolve(), prefix=prefix) as name:
+        folder = Path(name)
+        (folder / "files").mkdir()
+        with private_server(folder / "server", BINLOG) as server:
+            yield _bench(arguments, server, folder / "files")
+
+
+def conditions(server: Server, mib: int) -> str:
+    """Return what the figures depend on, for people who read them later."""
+    version = subprocess.run(["mariadbd", "--version"], text=True, capture_output=True, check=True)
+    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    return (
+        f"{version.stdout.strip()}; {os.cpu_count()} processors, load before {load}; "
+        f"{mib} MiB of rows; server {server.pid}"
+    )
+
+
+def _bench(arguments: argparse.Namespace, server: Server, folder: Path) -> Bench:
+    return Bench(
+        server=server, folder=folder, command=arguments.command.absolute(),
+        key=secrets.token_hex(32), runs=arguments.runs, days=arguments.days,
+        days_mib=arguments.days_mib, plot=arguments.plot.absolute(),
+        with_ours=not arguments.without_ours,
+    )  # fmt: skip
+
+
+def _measure(bench: Bench, arguments: argparse.Namespace) -> list[Report]:
+    """Run the parts; each is printed as soon as it is done."""
+    reports = []
+    if set(arguments.only) != {"days"}:
+        build(bench.server, size_of_mib(arguments.mib))
+    for name, part in PARTS.items():
+        if name in arguments.only:
+            say(f"part: {name}")
+            reports.append(part(bench))
+            if not arguments.json:
+                print(text(reports[-1]), flush=True)
+    return reports
+
+
+def _parts(words: str) -> Sequence[str]:
+    names = words.split(",")
+    if unknown := set(names) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return names
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Measure `ulasis-backup` with the method `rows`.", epilog=f"peers: {INSTALL}"
+    )
+    temp = Path(tempfile.gettempdir())
+    command = ROOT / ".venv" / "bin" / "ulasis-backup"
+    add = parser.add_argument
+    add("--work", type=Path, default=temp, help="where the folder is made")
+    add("--mib", type=int, default=1000, help="MiB of rows; 50 to try it")
+    add("--runs", type=int, default=3, help="alternations")
+    add("--only", type=_parts, default=list(PARTS), help=f"some of {','.join(PARTS)}")
+    add("--days", type=int, default=30, help="how many days")
+    add("--days-mib", type=int, default=200, help="MiB of rows on the first day")
+    add("--plot", type=Path, default=temp / "ulasis-backup-days.png", help="PNG file of the days")
+    add("--command", type=Path, default=command, help="our command")
+    add("--without-ours", action="store_true", help="the peers alone; nothing is judged")
+    add("--json", action="store_true", help="print one JSON document")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print, and return the exit status."""
+    arguments = _arguments()
+    with world(arguments) as bench:
+        said = conditions(bench.server, arguments.mib)
+        if not arguments.json:
+            print(f"{said}\n", flush=True)
+        reports = _measure(bench, arguments)
+    if arguments.json:
+        document = {"conditions": said, "parts": [asdict(report) for report in reports]}
+        print(json.dumps(document, indent=2))
+    return 0 if all(bound.met for report in reports for bound in report.bounds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
