@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,13 +64,3 @@ def fresh(repository: Path) -> Path:
     """Return the path of *repository*, with nothing there."""
     shutil.rmtree(repository, ignore_errors=True)
     return repository
-
-
-def listed(bench: Bench, repository: Path) -> int:
-    """Return how many backups our own command lists in *repository*."""
-    shown = subprocess.run(
-        [str(bench.command), "--json", "list"],
-        env=settings(bench, repository) | {"PATH": "/usr/bin:/bin", "HOME": str(bench.folder)},
-        cwd=bench.folder, stdout=subprocess.PIPE, check=True,
-    )  # fmt: skip
-    return len(json.loads(shown.stdout)["backups"])

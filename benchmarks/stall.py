@@ -33,7 +33,7 @@ class Meter:
 def committing(server: Server, database: str) -> Iterator[Meter]:
     """Commit single-row updates in *database* from another thread until the block ends.
 
-    The tables it needs are made first and dropped afterwards. An error of the client is raised here.
+    The tables it needs are made first and dropped afterwards. Raises the client's error, if any.
     """
     run_sql(
         server,
