@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.database import Server, run_sql
-from benchmarks.measure import Bound, Usage, bounds_table, median
+from benchmarks.measure import Bound, Broken, Usage, bounds_table, median
 
 PACKAGES = {
     "mydumper": "mydumper",
@@ -22,8 +23,8 @@ INSTALL = "apt-get install mydumper restic borgbackup"
 TABLES = ("users", "reviews", "items")
 
 
-class NotEqual(Exception):
-    """What was restored is not what was backed up: no figure of this run counts."""
+class NotEqual(Broken):
+    """What was restored is not what was backed up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,9 @@ def alternate(
     measured: dict[str, list[Usage]] = {name: [] for name in ways}
     for number in range(1, runs + 1):
         for name, way in ways.items():
-            measured[name].append(way())
-            say(f"run {number} of {runs}: {name}: {measured[name][-1].seconds:.1f} s")
+            usage = way()
+            measured[name].append(usage)
+            say(f"run {number} of {runs}: {name}: {usage.seconds:.1f} s (load {load()})")
             after(name)
     return measured
 
@@ -94,6 +96,11 @@ def alternate(
 def medians(measured: Mapping[str, Sequence[Usage]]) -> dict[str, Usage]:
     """Return each way's median run."""
     return {name: median(usages) for name, usages in measured.items()}
+
+
+def load() -> str:
+    """Return how busy the machine is: figures of a shared one are worth as much as this is low."""
+    return ", ".join(f"{average:.1f}" for average in os.getloadavg())
 
 
 def spread(usages: Sequence[Usage]) -> str:

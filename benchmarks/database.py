@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ulasis_backup.mysql.programs import tied
+
 NAME = "bench"
 VERSION = 2
 """Part of the folder's name: raise it when the rows change."""
@@ -200,7 +202,7 @@ def private_server(folder: Path, options: Sequence[str] = ()) -> Iterator[Server
         place = Server(socket=Path(short) / "socket", pid=0)
         command = ["mariadbd", "--no-defaults", *_server_options(folder, place.socket), *options]
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
+            process = subprocess.Popen(tied(command), stdout=log, stderr=log)
         try:
             server = replace(place, pid=process.pid)
             _wait_until_ready(server, process)

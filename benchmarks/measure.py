@@ -24,7 +24,11 @@ MEGABYTE = 1_000_000
 TOLD_BYTES = 2_000
 
 
-class CommandFailed(Exception):
+class Broken(Exception):
+    """No figure of this run counts; the message says why."""
+
+
+class CommandFailed(Broken):
     """A measured command ended badly; its figures would mean nothing."""
 
 

@@ -10,6 +10,7 @@ from benchmarks.database import NAME, client
 from benchmarks.measure import PIPELINE, Usage, dump_command, run
 
 THREADS = "2"
+CHUNKS = ("--rows", "100000")
 
 
 def pipeline(bench: Bench, target: Path, *, database: str = NAME) -> Usage:

@@ -5,7 +5,7 @@
 A private server with the binlog on, in a folder that is removed at the end. Peers are mydumper and
 myloader, restic and borg (Debian: `apt-get install mydumper restic borgbackup`); what is not
 installed is left out, loudly. Compare figures only within one run. The exit status is 1 when a
-bound is missed.
+bound is missed, 2 when a command failed or a restored table was not equal.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.bench import INSTALL, Bench, Report, say, text
+from benchmarks.bench import INSTALL, Bench, Report, load, say, text
 from benchmarks.database import Server, build, private_server, size_of_mib
+from benchmarks.measure import Broken
 from benchmarks.parts import backup, days, deltas, restore, tables
 
 ROOT = Path(__file__).resolve().parent.parent
+EXIT_BROKEN = 2
+EXIT_ENDED = 128 + signal.SIGTERM
 BINLOG = ("--log-bin=binlog", "--server-id=1", "--binlog-format=ROW")
 
 PARTS: dict[str, Callable[[Bench], Report]] = {
@@ -51,13 +55,12 @@ def world(arguments: argparse.Namespace) -> Iterator[Bench]:
             yield _bench(arguments, server, folder / "files")
 
 
-def conditions(server: Server, mib: int) -> str:
+def conditions(mib: int) -> str:
     """Return what the figures depend on, for people who read them later."""
     version = subprocess.run(["mariadbd", "--version"], text=True, capture_output=True, check=True)
-    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     return (
-        f"{version.stdout.strip()}; {os.cpu_count()} processors, load before {load}; "
-        f"{mib} MiB of rows; server {server.pid}"
+        f"{version.stdout.strip()}; {os.cpu_count()} processors, load before {load()}; "
+        f"{mib} MiB of rows"
     )
 
 
@@ -78,7 +81,9 @@ def _measure(bench: Bench, arguments: argparse.Namespace) -> list[Report]:
     for name, part in PARTS.items():
         if name in arguments.only:
             say(f"part: {name}")
-            reports.append(part(bench))
+            report = part(bench)
+            notes = [*report.notes, f"load average at the end: {load()}"]
+            reports.append(replace(report, notes=notes))
             if not arguments.json:
                 print(text(reports[-1]), flush=True)
     return reports
@@ -114,11 +119,16 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, and return the exit status."""
     arguments = _arguments()
-    with world(arguments) as bench:
-        said = conditions(bench.server, arguments.mib)
-        if not arguments.json:
-            print(f"{said}\n", flush=True)
-        reports = _measure(bench, arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_ENDED))
+    said = conditions(arguments.mib)
+    if not arguments.json:
+        print(f"{said}\n", flush=True)
+    try:
+        with world(arguments) as bench:
+            reports = _measure(bench, arguments)
+    except Broken as problem:
+        print(f"broken: {problem}", file=sys.stderr)
+        return EXIT_BROKEN
     if arguments.json:
         document = {"conditions": said, "parts": [asdict(report) for report in reports]}
         print(json.dumps(document, indent=2))

@@ -72,6 +72,10 @@ def _ways(bench: Bench, stored: dict[str, float]) -> dict[str, Way]:
     }
     if there("mydumper"):
         made["mydumper -t 2"] = lambda database: peers.mydumper(bench, target, database=database)
+        # By default a table is one file and one thread's work; this is what it can do at best.
+        made["mydumper -t 2, chunks"] = lambda database: peers.mydumper(
+            bench, target, *peers.CHUNKS, database=database
+        )
         made["mydumper -t 2, gzip"] = lambda database: peers.mydumper(
             bench, target, "--compress", database=database
         )

@@ -13,6 +13,7 @@ from benchmarks.measure import MEGABYTE, Bound, Usage, at_least, table
 COPY = "restored"
 CLIENT = "mariadb < dump"
 MYLOADER = "myloader -t 2 --enable-binlog"
+MYLOADER_CHUNKS = "myloader -t 2 --enable-binlog, chunks"
 MYLOADER_WITHOUT = "myloader -t 2, without binlog"
 BULK = "rows, bulk protocol"
 LOAD_DATA = "rows, LOAD DATA"
@@ -43,11 +44,16 @@ def measure(bench: Bench) -> Report:
 def _ways(bench: Bench) -> dict[str, Callable[[], Usage]]:
     """Make a backup for each way, and return the ways that load them."""
     dump, folder = bench.folder / "dump.sql", bench.folder / "mydumper"
+    chunks = bench.folder / "mydumper-chunks"
     peers.dump(bench, dump)
     ways: dict[str, Callable[[], Usage]] = {CLIENT: lambda: peers.load(bench, dump, target=COPY)}
     if there("myloader"):
         peers.mydumper(bench, folder)
         ways[MYLOADER] = lambda: peers.myloader(bench, folder, "--enable-binlog", target=COPY)
+        peers.mydumper(bench, chunks, *peers.CHUNKS)
+        ways[MYLOADER_CHUNKS] = lambda: peers.myloader(
+            bench, chunks, "--enable-binlog", target=COPY
+        )
         ways[MYLOADER_WITHOUT] = lambda: peers.myloader(bench, folder, target=COPY)
     if bench.with_ours:
         repository = ours.fresh(bench.folder / "repository")

@@ -12,12 +12,12 @@ from pathlib import Path
 from benchmarks import ours
 from benchmarks.bench import TABLES, Bench, Report, require_equal, say
 from benchmarks.database import NAME, run_sql
-from benchmarks.measure import MEGABYTE, Usage, at_most, table
+from benchmarks.measure import MEGABYTE, Broken, Usage, at_most, table
 
 COPY = "restored"
 
 
-class CannotSee(Exception):
+class CannotSee(Broken):
     """The file system does not note who reads: nothing could be proved here."""
 
 
