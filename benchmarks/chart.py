@@ -25,6 +25,7 @@ def draw(totals: Mapping[str, Sequence[float]], path: Path) -> bool:
         title="Stored after each day, 1 % of all rows changed at random a day",
         xlabel="day", ylabel="MB", ylim=(0, None),
     )  # fmt: skip
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120, bbox_inches="tight")
