@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from ulasis_backup.methods.index import Range, TableRows
-from ulasis_backup.methods.rows import RowsOptions, RowsReader, look
+from ulasis_backup.methods.look import RowsOptions, look
+from ulasis_backup.methods.reading import RowsReader
 from ulasis_backup.methods.rows_restore import DatabaseContents
 from ulasis_backup.model import Login
 from ulasis_backup.mysql.server import connect
