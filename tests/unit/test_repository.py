@@ -53,8 +53,8 @@ def test_a_backup_answers_to_its_file_its_manifest_its_id_and_any_unique_start(
     spellings = (
         str(name),
         name.manifest,
-        f"backups/{name}",
-        f"/srv/backups/{name}",
+        f"{shelf.storage.place}/{name}",
+        f"{shelf.storage.place}/{name.manifest}",
         name.backup_id,
         short_id(name.backup_id),
         short_id(name.backup_id)[:12],
@@ -63,6 +63,28 @@ def test_a_backup_answers_to_its_file_its_manifest_its_id_and_any_unique_start(
     for text in spellings:
         assert find(shelf, text) == str(name), text
     assert find(shelf, str(other)) == str(other)
+
+
+def test_a_path_that_leads_elsewhere_is_another_file(shelf: Repository) -> None:
+    name = put_backup(shelf)
+    for folder in ("backups", "/mnt/usb", f"{shelf.storage.place}/damaged"):
+        with pytest.raises(BackupNotFound) as refused:
+            find(shelf, f"{folder}/{name}")
+        assert "--backup-dir" in refused.value.hint
+
+
+def test_latest_is_no_older_one_when_the_newest_cannot_be_used(shelf: Repository) -> None:
+    older, newest = put_backup(shelf), put_backup(shelf, Wanted(days=1))
+    manifest = Path(shelf.storage.place, newest.manifest)
+    whole = manifest.read_bytes()
+    for harm in (whole[:-9], whole.replace(b'"sequence"', b'"sequencf"'), b"{}"):
+        manifest.write_bytes(harm)
+        with pytest.raises(UlasisError) as refused:
+            find(shelf, "latest")
+        assert str(newest) in refused.value.message
+        assert str(older) in refused.value.hint
+    manifest.write_bytes(whole)
+    assert find(shelf, "latest") == str(newest)
 
 
 def test_an_ambiguous_start_names_the_candidates(shelf: Repository) -> None:

@@ -52,6 +52,7 @@ CUTTING_VARIABLES = {
 }
 ERRORS: tuple[tuple[str, type[ServerError], str], ...] = (
     ("1412", SchemaChanged, "run the backup again when the migration is done"),
+    ("1054", SchemaChanged, "a table changed in mid-run; run the backup again"),
     ("1045", LoginRefused, "check DB_USER and its password"),
     ("1044", PrivilegeMissing, "`ulasis-backup check` prints the missing GRANT"),
     ("1142", PrivilegeMissing, "`ulasis-backup check` prints the missing GRANT"),

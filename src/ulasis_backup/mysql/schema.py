@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ulasis_backup.errors import PrivilegeMissing, ServerError, SettingsError
 from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind
-from ulasis_backup.mysql.privileges import account
+from ulasis_backup.mysql.privileges import account, has_global
 from ulasis_backup.mysql.server import QueryFailed, Server, databases, quote
 
 TRANSACTIONAL = frozenset({"innodb", "tokudb", "rocksdb"})
@@ -74,9 +74,13 @@ def need_database(server: Server, database: str) -> DatabaseOptions:
     """Return the options of *database*; raises SettingsError when there is no such database."""
     options = database_options(server, database)
     if options is None:
-        known = ", ".join(databases(server)) or "none that this login may see"
+        known = databases(server)
+        hint = f"set DB_NAME to one of: {', '.join(known)}" if known else "there is none to see"
         message = f"there is no database {database} on {server.login.endpoint}"
-        raise SettingsError(message, hint=f"set DB_NAME to one of: {known}")
+        if not has_global(server, "SHOW DATABASES", "SELECT"):
+            message += " that this login may see"
+            hint += f"; if it exists, give {account(server)} rights on it: `check` prints the GRANT"
+        raise SettingsError(message, hint=hint)
     return options
 
 

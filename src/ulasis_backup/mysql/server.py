@@ -49,6 +49,7 @@ SESSION = {
     "net_write_timeout": LONG,
     "wait_timeout": LONG,
     "time_zone": "+00:00",
+    "sql_quote_show_create": 1,
 }
 """What every session of ours sets and reads back: a server's defaults must not bend results."""
 

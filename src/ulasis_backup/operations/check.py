@@ -12,6 +12,7 @@ from pathlib import Path
 from ulasis_backup.config import KEY_HINT, exposed_sources
 from ulasis_backup.errors import UlasisError
 from ulasis_backup.methods.sql import refuse_cutting_variables
+from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.context import Context, chosen_databases
@@ -185,9 +186,27 @@ def _restore_login(context: Context) -> Iterator[Finding]:
                 missing = privileges.missing_for_restore(server, database)
                 if missing:
                     raise privileges.refuse(missing, partial_hint=False)
+                creators = _untrusted_creators(server, database)
+                if creators:
+                    yield creators
+                    continue
                 yield _ok("restore login", f"{server.login.user} may restore {database}")
 
     yield from _guarded("restore login", look)
+
+
+def _untrusted_creators(server: Server, database: str) -> Finding | None:
+    """Return the warning that triggers or functions could not be created again, if so."""
+    row = server.query("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_bin_trust_function_creators")[0]
+    logs, trusts = (str(value) in ("1", "ON") for value in row)
+    kinds = {kind for kind, _ in schema.catalogue(server, database).objects}
+    if not logs or trusts or not kinds & {ObjectKind.TRIGGER, ObjectKind.FUNCTION}:
+        return None
+    if privileges.has_global(server, "SUPER"):
+        return None
+    message = f"{database}: its triggers or functions cannot be created again by this login"
+    hint = "before a restore, as an administrator: SET GLOBAL log_bin_trust_function_creators = 1;"
+    return _warning("restore login", message, hint)
 
 
 def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

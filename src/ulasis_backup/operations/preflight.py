@@ -35,7 +35,10 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
         programs.client_program(server.version, folder=folder)
     missing = privileges.missing_for_restore(server, target)
     if missing:
-        raise privileges.refuse(missing, partial_hint=False)
+        error = privileges.refuse(missing, partial_hint=False)
+        if not context.config.settings.db_restore_user:
+            error.hint += " (better: set DB_RESTORE_USER, a login of its own that writes)"
+        raise error
     _refuse_read_only(server)
     _refuse_small_packet(server, needs.packet)
     _refuse_untrusted_creators(server, source, needs, schema.catalogue(server, target))

@@ -62,15 +62,24 @@ def verify(
         _check_rows(context, manifest, seen or Seen())
     else:
         read_verified(context, manifest)
-    wrong_copy = repository.check_key_copy(context.repository, manifest, name)
-    notes = (f"the spare key copy is unusable: {wrong_copy}",) if wrong_copy else ()
     return Verification(
         name=str(name),
         verdict=Verdict.INTACT if manifest.signed else Verdict.INTACT_UNSIGNED,
         manifest=manifest,
-        notes=notes,
+        notes=tuple(_notes(context, name, manifest)),
         seconds=(now() - started).total_seconds(),
     )
+
+
+def _notes(context: Context, name: PayloadName, manifest: Manifest) -> Iterator[str]:
+    """Yield what is to be known of an intact backup: what it never held, a key copy gone wrong."""
+    wrong_copy = repository.check_key_copy(context.repository, manifest, name)
+    if wrong_copy:
+        yield f"the spare key copy is unusable: {wrong_copy}"
+    if manifest.header.partial:
+        yield "PARTIAL: it was made without all rights, objects may be missing in it"
+    for entry in _need_details(manifest).left_out:
+        yield f"left out: {entry.kind} {entry.name}: {entry.reason}"
 
 
 def verify_all(context: Context) -> Iterator[Verification]:

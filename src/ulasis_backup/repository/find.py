@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ulasis_backup.errors import AmbiguousName, BackupNotFound, WrongKey
 from ulasis_backup.model import Kind
 from ulasis_backup.repository import names
 from ulasis_backup.repository.names import PayloadName
-from ulasis_backup.repository.repository import Entry, Repository, age, in_series, listing
+from ulasis_backup.repository.repository import (
+    Entry,
+    Listing,
+    Repository,
+    age,
+    in_series,
+    listing,
+)
 
 LATEST = "latest"
 
@@ -18,10 +27,16 @@ def find(
 ) -> PayloadName:
     """Return the payload that *text* names: ``latest``, a file name, an id, or a unique prefix.
 
-    ``latest`` is the newest backup of *server_name* and *databases* that is no safety backup.
+    ``latest`` is the newest backup of *server_name* and *databases* that is no safety backup. It
+    is an error when a newer one is there and cannot be used: nobody who asks for the newest wants
+    an older one without a word. A path must lead into the repository.
     """
     if text == LATEST:
-        return _latest(listing(repository).entries, server_name, tuple(databases))
+        found = listing(repository)
+        newest = _latest(found.entries, server_name, tuple(databases))
+        _refuse_older(newest, found)
+        return newest
+    _expect_inside(repository, text)
     wanted = text.rsplit("/", 1)[-1].removesuffix(names.MANIFEST_SUFFIX)
     blobs = [blob.name for blob in repository.storage.list()]
     known = {str(name): name for name in _payload_names(blobs)}
@@ -56,6 +71,39 @@ def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ..
         raise locked[-1]
     message = f"there is no backup of {name} on {server_name}"
     raise BackupNotFound(message, hint=_elsewhere(entries, databases))
+
+
+def _refuse_older(newest: PayloadName, found: Listing) -> None:
+    """Raise where a newer backup of the same name than *newest* is there and cannot be used."""
+    time = names.short_id(newest.backup_id)
+    prefix = names.prefix_of(newest.backup_id)
+    problems = [(oddity.name, oddity.error) for oddity in found.oddities]
+    problems += [(str(entry.name), entry.problem) for entry in found.entries]
+    for name, error in problems:
+        payload = names.parse_manifest(name) or names.parse_payload(name)
+        if payload is None or error is None or isinstance(error, WrongKey):
+            continue
+        if (
+            names.prefix_of(payload.backup_id) == prefix
+            and names.short_id(payload.backup_id) > time
+        ):
+            message = f"the newest backup, {payload}, cannot be used: {error.message}"
+            hint = (
+                f"{error.hint}; the newest that can be used is {newest}: name it to go on with it"
+            )
+            raise type(error)(message, hint=hint.removeprefix("; "))
+
+
+def _expect_inside(repository: Repository, text: str) -> None:
+    """Raise BackupNotFound for a path that leads elsewhere: the file there is another one."""
+    if "/" not in text:
+        return
+    folder, place = Path(text).parent.resolve(), Path(repository.storage.place).resolve()
+    if folder != place:
+        message = f"{text} is not in the repository {place}"
+        raise BackupNotFound(
+            message, hint=f"to use that folder: --backup-dir {shlex.quote(str(folder))}"
+        )
 
 
 def _elsewhere(entries: Sequence[Entry], databases: tuple[str, ...]) -> str:
