@@ -161,6 +161,18 @@ def test_what_is_not_usable_is_stored_anew_and_whole(
     assert reader.read(second.name) == data
 
 
+def test_what_heals_an_older_backup_is_whole_though_a_difference_would_do(
+    storage: MemoryStorage, epoch: Epoch
+) -> None:
+    lost, base = kept(storage, epoch, DATA), kept(storage, epoch, changed(DATA, 2))
+    storage.delete(path_of(epoch.id, lost.name))
+    with ObjectWriter(storage, epoch, known=known(lost, base)) as writer:
+        assert writer.keep(DATA, base).chain == ()
+    for before in (known(base), known()):
+        with ObjectWriter(storage, epoch, known=before) as writer:
+            assert writer.keep(DATA, base).chain == ((base.name, DAY),)
+
+
 def test_a_truncated_object_is_moved_out_of_the_way_and_named(
     storage: MemoryStorage, epoch: Epoch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
@@ -49,9 +49,10 @@ class Tally:
 class ObjectWriter:
     """Keeps plain bytes as objects for one run of a backup; for any number of threads.
 
-    *known* are the pieces of the last backup of the series by fingerprint, from its index. The
-    run begins here: a mark is written, and what the storage holds is listed once. Before the
-    manifest is written, ``check_before_commit`` must pass. Close the writer after that.
+    *known* are the pieces of the last backup of the series by fingerprint, from its index; that
+    backup must be there still when the run begins. The run begins here: a mark is written, and
+    what the storage holds is listed once. Before the manifest is written, ``check_before_commit``
+    must pass. Close the writer after that.
     """
 
     def __init__(self, storage: Storage, epoch: Epoch, *, known: Mapping[str, Stored]) -> None:
@@ -64,7 +65,8 @@ class ObjectWriter:
         self._avoided = _names(marks.listed(storage)) | {
             blob.name.removeprefix(f"{DAMAGED}/") for blob in storage.list(DAMAGED)
         }
-        self._sizes = objects_of(storage, epoch.id)
+        self._expected = {name for one in known.values() for name in one.objects}
+        self._sizes = objects_of(storage, epoch.id, among=self._expected)
         self._reader = ObjectReader(storage, epoch, cache=0)
         self._uploads = Uploads(storage)
         self._lock = threading.Lock()
@@ -142,7 +144,7 @@ class ObjectWriter:
         used = self._used()
         if used.keys() & _names(marks.being_deleted(self._storage)):
             raise Refused("a prune is deleting objects that this run needs", hint=RUN_AGAIN)
-        there = objects_of(self._storage, self._epoch.id)
+        there = objects_of(self._storage, self._epoch.id, among=used)
         for name, size in used.items():
             if there.get(name, -1) != size:
                 message = f"object {name}, which this run needs, is gone or changed"
@@ -179,14 +181,22 @@ class ObjectWriter:
     def _usable(self, stored: Stored) -> bool:
         """Tell whether a new backup may rest on *stored*."""
         for name in stored.objects:
-            if name not in self._sizes:
+            size = self._size(name)
+            if size is None:
                 self._avoid(name, f"object {name} is missing")
                 return False
-            if name == stored.name and self._sizes[name] != stored.stored:
+            if name == stored.name and size != stored.stored:
                 self._set_aside(name)
                 return False
         with self._lock:
             return self._avoided.isdisjoint(stored.objects)
+
+    def _size(self, name: str) -> int | None:
+        if name not in self._sizes and name not in self._expected:
+            blob = self._storage.stat(path_of(self._epoch.id, name))
+            if blob is not None:
+                self._sizes[name] = blob.bytes
+        return self._sizes.get(name)
 
     def _store_delta(self, print_: str, data: bytes, before: Stored) -> Stored | None:
         chain = choose_base(before)
@@ -262,13 +272,15 @@ class ObjectWriter:
         return used | {stored.name: stored.stored for stored in kept}
 
 
-def objects_of(storage: Storage, epoch_id: str) -> dict[str, int]:
-    """Return name and size of every object of an epoch."""
+def objects_of(
+    storage: Storage, epoch_id: str, *, among: Container[str] | None = None
+) -> dict[str, int]:
+    """Return name and size of every object of an epoch, or of those *among* the given names."""
     return {
         name: blob.bytes
         for folder in objectfile.folders(epoch_id)
         for blob in storage.list(folder)
-        if (name := objectfile.name_in(blob.name))
+        if (name := objectfile.name_in(blob.name)) and (among is None or name in among)
     }
 
 
