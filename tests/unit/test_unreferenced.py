@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,7 @@ from ulasis_backup.repository.chains import Stored
 from ulasis_backup.repository.objectfile import name_in, new_epoch, path_of
 from ulasis_backup.repository.objects import ObjectReader, ObjectWriter
 from ulasis_backup.repository.unreferenced import Deleted, delete_listed, list_unreferenced
+from ulasis_backup.storage.local import LocalStorage
 
 GRACE = timedelta(days=2)
 OLD = timedelta(days=2, seconds=1)
@@ -60,6 +64,21 @@ def test_what_no_backup_needs_is_deleted_after_the_grace_period(storage: MemoryS
     assert done == Deleted(objects=1, bytes=unneeded.stored)
     assert objects(storage) == {needed.name}
     assert lists(storage) == []
+
+
+def test_on_a_disk_the_age_of_a_list_is_that_of_its_file(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    with ObjectWriter(storage, EPOCH, known={}) as run:
+        needed, unneeded = run.keep(rows(1), None), run.keep(rows(2), None)
+        run.check_before_commit(GRACE)
+    assert list_unreferenced(storage, {needed.name}) == 1
+    assert delete_listed(storage, names(needed.name), grace=GRACE).objects == 0
+    (written,) = (tmp_path / "marks").glob("unreferenced-*")
+    os.utime(written, (time.time() - OLD.total_seconds(),) * 2)
+    assert delete_listed(storage, names(needed.name), grace=GRACE).bytes == unneeded.stored
+    found = [path.name for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+    assert found == [needed.name]
+    assert [path.name for path in (tmp_path / "marks").iterdir()] == [f"epoch-{EPOCH.id}.json"]
 
 
 def test_an_object_is_listed_once(storage: MemoryStorage) -> None:

@@ -58,13 +58,16 @@ def delete_listed(
 ) -> Deleted:
     """Delete what has been on a list for longer than *grace* and is not referenced.
 
-    *referenced* is called once, after the moment from which the age of lists is counted: it must
-    then read which backups there are, and return the names of all objects that they need; it
+    *referenced* is called at most once, after the moment from which the age of lists is counted: it
+    must then read which backups there are, and return the names of all objects that they need; it
     raises if it cannot read one of them, and nothing is deleted. Raises Refused when the storage
     was replaced meanwhile. May be repeated at any time, whatever became of the last attempt.
     """
     now = marks.now(storage)
     old = {one.name for one in marks.lists(storage) if now - one.written_at > grace}
+    _sweep(storage, now, grace)
+    if not old:
+        return Deleted(objects=0, bytes=0)
     # The order counts: the time, then the mark that runs look for, then what is referenced, then
     # what is still listed.
     mark = marks.put(storage, marks.DELETING, lists=old)
@@ -79,7 +82,6 @@ def delete_listed(
         for one in lists:
             if not one.paths & (there.keys() - doomed):
                 storage.delete(one.name)
-        _sweep(storage, now, grace)
         return Deleted(objects=len(doomed), bytes=sum(there[path] for path in doomed))
     finally:
         storage.delete(mark.name)
