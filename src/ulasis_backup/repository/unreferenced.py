@@ -65,8 +65,8 @@ def delete_listed(
     """
     now = marks.now(storage)
     old = {one.name for one in marks.lists(storage) if now - one.written_at > grace}
-    _sweep(storage, now, grace)
     if not old:
+        _sweep(storage, now, grace)
         return Deleted(objects=0, bytes=0)
     # The order counts: the time, then the mark that runs look for, then what is referenced, then
     # what is still listed.
@@ -82,6 +82,7 @@ def delete_listed(
         for one in lists:
             if not one.paths & (there.keys() - doomed):
                 storage.delete(one.name)
+        _sweep(storage, now, grace)
         return Deleted(objects=len(doomed), bytes=sum(there[path] for path in doomed))
     finally:
         storage.delete(mark.name)
