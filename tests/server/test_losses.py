@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from support.server import Command, run_all
-from ulasis_backup.mysql.server import Server, quote
+from support.server import Command, fresh_database, run_all
+from ulasis_backup.model import TextLoss
+from ulasis_backup.mysql.columns import row_source, rows_select
+from ulasis_backup.mysql.losses import TRANSACTIONS, TYPED_JSON, inexact_columns
+from ulasis_backup.mysql.scratch import ScratchServer
+from ulasis_backup.mysql.server import Server, connect, quote
 
 pytestmark = pytest.mark.server
 
@@ -43,3 +47,70 @@ def test_values_of_a_unique_key_that_print_alike_are_refused(
     refused = command.run("backup")
     assert refused.code == 16
     assert "unique key" in refused.said
+
+
+TYPED = (
+    "CAST(CAST(1.10 AS DECIMAL(5,2)) AS JSON)",
+    "JSON_ARRAY(CAST(12345.67 AS DECIMAL(7,2)))",
+    "JSON_OBJECT('d', DATE'2020-01-01')",
+    "JSON_ARRAY('x', TIME'-10:00:00')",
+    "CAST(TIMESTAMP'2020-01-01 00:00:00.5' AS JSON)",
+    "JSON_OBJECT('b', x'00FF')",
+    "CAST(b'101' AS JSON)",
+    # As text the one value is a byte longer, the other a byte shorter.
+    "JSON_OBJECT('a', DATE'2020-01-01', 'b', CAST(1.10 AS DECIMAL(5,2)))",
+    "JSON_OBJECT('deep', JSON_ARRAY(1, JSON_OBJECT('d', DATE'2020-01-01')))",
+)
+PLAIN = (
+    """'{"b":1,  "a" : 2.5, "n":-0.0, "x":[null, true, 1e308, "2020-01-01", "é😀"]}'""",
+    "'18446744073709551615'",
+    "'1234567890123456789012345678901234567890.123456789'",
+    "CAST(7 AS JSON)",
+    "CAST(1.5e0 AS JSON)",
+    "'null'",
+    "NULL",
+)
+
+
+def test_json_with_types_that_text_does_not_have_is_named(mysql_server: ScratchServer) -> None:
+    with connect(mysql_server.login) as server, fresh_database(mysql_server.login) as database:
+        plain = ", ".join(f"({value})" for value in PLAIN)
+        typed = ", ".join(f"({value})" for value in TYPED)
+        statements = [
+            "CREATE TABLE plain (j JSON, copy JSON AS (JSON_ARRAY(j, CAST(1.1 AS DECIMAL(2,1)))))",
+            f"INSERT INTO plain (j) VALUES {plain}",
+            # What an update in place frees stays where it is.
+            f"""INSERT INTO plain (j) VALUES ('{{"a": "{"x" * 50}", "b": 1}}')""",
+            "UPDATE plain SET j = JSON_SET(j, '$.a', 'y')",
+            "CREATE TABLE typed (j JSON, `other j` JSON)",
+            f"INSERT INTO typed (j) VALUES {typed}",
+        ]
+        run_all(server, database, statements)
+        assert inexact_columns(server, database, ["plain"]) == ()
+        loss = TextLoss(table="typed", column="j", what=TYPED_JSON, values=len(TYPED))
+        assert inexact_columns(server, database, ["plain", "typed"]) == (loss,)
+        for value in TYPED:
+            server.run("DELETE FROM typed")
+            server.run(f"INSERT INTO typed (j) VALUES ({value})")
+            assert inexact_columns(server, database, ["typed"]) != (), value
+
+
+def test_history_by_transaction_numbers_is_named_and_only_the_present_read(
+    any_mariadb: ScratchServer,
+) -> None:
+    with connect(any_mariadb.login) as server, fresh_database(any_mariadb.login) as database:
+        period = "PERIOD FOR SYSTEM_TIME (began, ended)) WITH SYSTEM VERSIONING"
+        columns = "began {0} GENERATED ALWAYS AS ROW START, ended {0} GENERATED ALWAYS AS ROW END"
+        statements = [
+            f"CREATE TABLE numbers (a INT, {columns.format('BIGINT UNSIGNED')}, {period}",
+            f"CREATE TABLE times (a INT, {columns.format('TIMESTAMP(6)')}, {period}",
+            "CREATE TABLE plain (a INT)",
+            "INSERT INTO numbers (a) VALUES (1), (2)",
+            "DELETE FROM numbers WHERE a = 2",
+        ]
+        run_all(server, database, statements)
+        found = inexact_columns(server, database, ["numbers", "times", "plain"])
+        assert [(loss.table, loss.what) for loss in found] == [("numbers", TRANSACTIONS)]
+        source = row_source(server, database, "numbers")
+        assert server.query(rows_select(source)) == [(1,)]
+        assert row_source(server, database, "times").versioned

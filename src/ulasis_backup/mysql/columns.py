@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 from ulasis_backup.mysql.server import Server, quote
 
-NUMBERS = frozenset(
-    {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "double", "year"}
-)
+NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year"})
 MOMENTS = frozenset({"date", "datetime", "timestamp", "time"})
 ADDRESSES = frozenset({"uuid", "inet4", "inet6"})
 AS_TEXT = "CONVERT({} USING utf8mb4)"
@@ -21,6 +19,7 @@ AS_NUMBER = "{} | 0"
 """Of an ENUM or a SET: exact to 64 members, while ``+ 0`` is signed one way and a DOUBLE the other.
 """
 GENERATED = ("VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT")
+PERIOD = ("ROW START", "ROW END")
 HISTORY = " FOR SYSTEM_TIME ALL"
 
 
@@ -29,7 +28,8 @@ class Column:
     """One column: ``select`` is the expression that reads it.
 
     ``bind`` is the expression that writes a value, ``{}`` the value. ``literal`` tells how a
-    value is written as SQL: ``number`` as it is, ``moment`` in quotes, ``bytes`` in hexadecimal.
+    value is written as SQL: ``number`` as it is, ``moment`` in quotes (approximate numbers too),
+    ``bytes`` in hexadecimal.
     With ``zero_warns`` the server warns of each 0 that is written, rightly stored all the same.
     """
 
@@ -59,7 +59,8 @@ def row_source(server: Server, database: str, table: str) -> RowSource:
     """Return how the rows of *table* are read: generated columns left out, invisible ones in.
 
     Of a system-versioned table the history is read as well: its two last columns are the begin
-    and the end of a row's time.
+    and the end of a row's time. Not where these are numbers of transactions, which nobody can
+    write: of those ``losses.inexact_columns`` tells.
     """
     kind = server.value(
         "SELECT TABLE_TYPE FROM information_schema.TABLES "
@@ -73,7 +74,7 @@ def row_source(server: Server, database: str, table: str) -> RowSource:
         (database, table),
     )
     columns = [_column(server, row) for row in rows if not _is_generated(row)]
-    versioned = kind == "SYSTEM VERSIONED"
+    versioned = kind == "SYSTEM VERSIONED" and not any(_is_transaction(row) for row in rows)
     return RowSource(
         database=database,
         table=table,
@@ -95,6 +96,11 @@ def rows_select(source: RowSource, *, where: str = "", order_by: str = "", index
 
 def _is_generated(row: Sequence[object]) -> bool:
     return any(word in str(row[3]).upper() for word in GENERATED)
+
+
+def _is_transaction(row: Sequence[object]) -> bool:
+    """Tell whether a column is the begin or the end of a row's time as a transaction's number."""
+    return str(row[4] or "").upper() in PERIOD and str(row[1]).lower() == "bigint"
 
 
 def _times(rows: Sequence[Sequence[object]]) -> tuple[Column, Column]:
@@ -128,9 +134,10 @@ def _column(server: Server, row: Sequence[object]) -> Column:
 
 def _form(server: Server, name: str, kind: str, full: str) -> tuple[str, str, str]:
     """Return how a column is read, how it is written, and how a value of it looks in SQL."""
-    if kind == "float":
-        # Its text has six digits: different values would give equal packets.
-        return f"CAST({name} AS DOUBLE)", "{}", "number"
+    if kind in ("float", "double"):
+        # FLOAT's text has six digits: different values would give equal packets. In quotes, for a
+        # bare -0 is an integer, and that has no sign.
+        return f"CAST({name} AS DOUBLE)" if kind == "float" else name, "{}", "moment"
     if kind == "enum" or (kind == "set" and _has_empty_member(full)):
         # An empty label and the error value look alike as text.
         return AS_NUMBER.format(name), AS_NUMBER, "number"

@@ -1,15 +1,16 @@
-"""What mysqldump's text cannot hold, found beforehand so that it can be named.
+"""What mysqldump's text cannot hold, and what row packets cannot, found so that it can be named.
 
 Each table with a column of a doubtful type is read once. FLOAT is printed with six significant
 digits. Text in some character sets is not the same after it went through utf8mb4. A member ``''``
 of an ENUM or SET cannot be told from "no value". A sequence's number of cycles has no statement
-that sets it.
+that sets it. Row packets lose none of these; with the text they share MySQL's JSON, whose values
+have types that its text does not show.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ulasis_backup.errors import DumpFailed
@@ -33,6 +34,8 @@ EMPTY_MEMBER = "ENUM or SET values with the member ''"
 LABELS = "ENUM or SET labels that SHOW CREATE TABLE prints as '?'"
 OPTIONS = "options of table or column that the server does not know"
 COMMENT = "the COMMENT of a routine made in another character set"
+TYPED_JSON = "types inside JSON that its text does not have (DECIMAL, DATE, TIME, BLOB and such)"
+TRANSACTIONS = "history that the server keeps by its own transaction numbers"
 CYCLES = "the number of cycles of a sequence"
 
 
@@ -45,9 +48,47 @@ def find_losses(server: Server, database: str, found: Catalogue) -> tuple[TextLo
     losses = [*_floats(server, database), *_empty_members(server, database)]
     losses += _converted_text(server, database)
     losses += _cycled_sequences(server, database, found)
+    if not server.is_mariadb:
+        columns = _columns(server, database, "c.DATA_TYPE = 'json'")
+        losses += _typed_json(server, database, columns)
     losses += _unknown_options(server, database, found)
     losses += _foreign_comments(server, database)
     return tuple(losses)
+
+
+def inexact_columns(server: Server, database: str, tables: Sequence[str]) -> tuple[TextLoss, ...]:
+    """Return what the row packets of *tables* cannot hold; JSON columns of MySQL are read once.
+
+    A typed value inside JSON comes back as what its text says: a DECIMAL as DOUBLE, a DATE as
+    STRING. Not counted is a small UNSIGNED INTEGER that comes back as INTEGER: it is the same
+    number. Tables with history by transaction numbers come back with their present rows.
+    """
+    wanted = set(tables)
+    if server.is_mariadb:
+        return tuple(loss for loss in _transactions(server, database) if loss.table in wanted)
+    columns = _columns(server, database, "c.DATA_TYPE = 'json'")
+    return tuple(_typed_json(server, database, [c for c in columns if c.table in wanted]))
+
+
+def _typed_json(server: Server, database: str, columns: Sequence[_Column]) -> Iterator[TextLoss]:
+    for column in columns:
+        value = quote(column.name)
+        again = f"CAST(CONVERT({value} USING utf8mb4) AS JSON)"
+        # Values of other types are unequal, but for DECIMAL and DOUBLE: of these the one takes
+        # more bytes. Within an array, for a column may hold room that an update has freed.
+        size = "JSON_STORAGE_SIZE(JSON_ARRAY({}))"
+        differs = f"{value} <> {again} OR {size.format(value)} <> {size.format(again)}"
+        yield from _loss(server, database, column, what=TYPED_JSON, differs=differs)
+
+
+def _transactions(server: Server, database: str) -> Iterator[TextLoss]:
+    rows = server.query(
+        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s "
+        "AND GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint'",
+        (database,),
+    )
+    for table, column in rows:
+        yield TextLoss(table=table, column=column, what=TRANSACTIONS, values=None)
 
 
 def _floats(server: Server, database: str) -> Iterator[TextLoss]:
