@@ -9,6 +9,7 @@ import pytest
 
 from support.definitions import again, read, send, shop_and_trap
 from support.portrait import SUPPORT, different, load_script, portrait
+from support.server import run_all
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.deferred import deferrable, split_keys
 from ulasis_backup.mysql.scratch import ScratchServer
@@ -151,3 +152,16 @@ def test_triggers_of_old_clients_on_tables_with_their_letters_come_back(server: 
     before, after = again(server, "shop")
     assert after == before
     assert [found.name for found in before] == ["チ表", "表", "tr"]
+
+
+def test_the_numbers_of_tables_tell_one_that_was_made_again(server: Server) -> None:
+    run_all(server, "shop", ["CREATE DATABASE `sh-o_p.%`", "CREATE TABLE `sh-o_p.%`.t (id INT)"])
+    before = schema.table_ids(server, "sh-o_p.%")
+    server.run("TRUNCATE TABLE `sh-o_p.%`.t")
+    after = schema.table_ids(server, "sh-o_p.%")
+    server.run("DROP DATABASE `sh-o_p.%`")
+    assert before
+    assert after
+    assert before.keys() == after.keys()
+    assert before != after
+    assert schema.table_ids(server, "é") is None

@@ -29,6 +29,8 @@ _GRANT = re.compile(
     re.DOTALL,
 )
 
+_WILD = re.compile(r"(\\.)|[_%]", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
@@ -59,16 +61,21 @@ def read_grants(server: Server) -> tuple[Grant, ...]:
         if roles != "NONE":
             rows = server.query(f"SHOW GRANTS FOR CURRENT_USER() USING {roles}")
             lines += [str(row[0]) for row in rows]
-    return parse_grants(lines)
+    return parse_grants(lines, patterns=not _has_partial_revokes(server))
 
 
-def parse_grants(lines: Iterable[str]) -> tuple[Grant, ...]:
-    """Return what *lines* of SHOW GRANTS give; lines about roles and proxies give nothing."""
+def parse_grants(lines: Iterable[str], *, patterns: bool = True) -> tuple[Grant, ...]:
+    """Return what *lines* of SHOW GRANTS give; lines about roles and proxies give nothing.
+
+    Without *patterns* a ``_`` or ``%`` in the name of a database stands for itself.
+    """
     found = []
     for line in lines:
         match = _GRANT.match(line)
         if match:
             database, table = _scope(match["scope"])
+            if not patterns:
+                database = _WILD.sub(lambda m: m[1] or "\\" + m[0], database)
             # Rights on single columns do not let a whole table be read.
             rights = re.sub(r"\w+ \([^)]*\)", "", match["rights"])
             found.append(
@@ -121,9 +128,27 @@ def missing_for_backup(
         for right in wanted
         if not has(grants, right, database)
     ]
-    if routines and not may_see_routines(grants):
+    if routines and not may_see_routines(server, grants, database):
         found.append(_routine_right(server))
     return tuple(found)
+
+
+def missing_for_rows(server: Server, databases: Iterable[str]) -> tuple[Missing, ...]:
+    """Return the rights without which row packets or definitions would lack something in silence.
+
+    Rights that only make locking or the position better are not among them.
+    """
+    grants = read_grants(server)
+    found = []
+    for database in databases:
+        found += [
+            _missing(server, right, database, "read every object of the database")
+            for right in READING
+            if not has(grants, right, database)
+        ]
+        if not may_see_routines(server, grants, database):
+            found.append(_routine_right(server))
+    return tuple(dict.fromkeys(found))
 
 
 def missing_for_restore(server: Server, database: str) -> tuple[Missing, ...]:
@@ -159,14 +184,22 @@ def may_set_definers(server: Server) -> bool:
     return any(has(grants, right, "") for right in rights)
 
 
-def may_see_routines(grants: Iterable[Grant]) -> bool:
-    """Tell whether the bodies of all routines can be read."""
-    if has(grants, "SELECT", "mysql") or has(grants, "SHOW_ROUTINE", ""):
-        return True
-    proc = [grant for grant in grants if (grant.database, grant.table) == ("mysql", "proc")]
-    if any("SELECT" in grant.rights or _all_of(grant, "SELECT") for grant in proc):
-        return True
-    return has(grants, "SHOW CREATE ROUTINE", "")
+def may_see_routines(server: Server, grants: Iterable[Grant], database: str) -> bool:
+    """Tell whether the bodies of all routines of *database* can be read."""
+    listed = tuple(grants)
+    if not server.is_mariadb:
+        # A SELECT on everything counts, even where it is revoked for this database.
+        wide = [grant for grant in listed if grant.database == "*" and not grant.revoked]
+        return has(wide, "SHOW_ROUTINE", "") or has(wide, "SELECT", "")
+    return has_on_table(listed, "SELECT", "mysql", "proc") or has(
+        listed, "SHOW CREATE ROUTINE", database
+    )
+
+
+def _has_partial_revokes(server: Server) -> bool:
+    """Tell whether names of databases in grants are no patterns; MySQL's setting says so."""
+    rows = server.query("SHOW GLOBAL VARIABLES LIKE 'partial_revokes'")
+    return bool(rows) and str(rows[0][1]) == "ON"
 
 
 def has_global(server: Server, *rights: str) -> bool:

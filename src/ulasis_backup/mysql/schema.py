@@ -123,9 +123,11 @@ def table_ids(server: Server, database: str) -> dict[str, int] | None:
     """
     where = "INNODB_SYS_TABLES" if server.is_mariadb else "INNODB_TABLES"
     try:
+        pattern = _file_name_pattern(server, database)
+        if pattern is None:
+            return None
         rows = server.query(
-            f"SELECT NAME, TABLE_ID FROM information_schema.{where} WHERE NAME LIKE %s",
-            (_file_name_pattern(server, database),),
+            f"SELECT NAME, TABLE_ID FROM information_schema.{where} WHERE NAME LIKE %s", (pattern,)
         )
     except QueryFailed:
         return None
@@ -246,9 +248,19 @@ def has_database_comments(server: Server) -> bool:
     return server.is_mariadb and server.version.numbers >= (10, 5, 0)
 
 
-def _file_name_pattern(server: Server, database: str) -> str:
-    """Return the LIKE pattern of InnoDB's names in *database*, which are file names."""
-    encoded = server.value("SELECT CONVERT(CONVERT(%s USING filename) USING binary)", (database,))
-    text = encoded.decode() if isinstance(encoded, bytes) else str(encoded)
+def _file_name_pattern(server: Server, database: str) -> str | None:
+    """Return the LIKE pattern of InnoDB's names in *database*, which are file names.
+
+    None where it cannot be told: MySQL has no expression for it, and letters beyond ASCII are
+    written by a table of its own.
+    """
+    if not server.is_mariadb:
+        if not database.isascii():
+            return None
+        text = re.sub(r"[^0-9A-Za-z_]", lambda match: f"@{ord(match[0]):04x}", database)
+    else:
+        sql = "SELECT CONVERT(CONVERT(%s USING filename) USING binary)"
+        encoded = server.value(sql, (database,))
+        text = encoded.decode() if isinstance(encoded, bytes) else str(encoded)
     escaped = text.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
     return f"{escaped}/%"
