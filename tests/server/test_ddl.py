@@ -257,10 +257,35 @@ def test_tables_without_transactions_are_one_moment_too(
     assert server.query(counts) == [(20_000, 20_000)]
 
 
-def _waits(server: Server) -> bool:
+def test_a_dump_that_waits_behind_a_writer_who_waits_for_our_lock_ends(
+    command: Command, server: Server, database: str
+) -> None:
+    """Readers queue behind writers of tables without transactions, be the lock our own."""
+    run_all(
+        server,
+        database,
+        (
+            "CREATE TABLE first (id INT PRIMARY KEY AUTO_INCREMENT, t CHAR(200)) ENGINE=MyISAM",
+            "CREATE TABLE second (id INT PRIMARY KEY AUTO_INCREMENT, t CHAR(200)) ENGINE=Aria",
+            "INSERT INTO first SELECT seq, 'x' FROM seq_1_to_20000",
+            "INSERT INTO second SELECT seq, 'x' FROM seq_1_to_20000",
+        ),
+    )
+    command = faking(with_temporary_folder(command), slow_dump(30, after=60_000))
+    process = command.start("backup")
+    wait_for_pause(command, process)
+    with _meanwhile(server.login, database, ("UPDATE second SET t = 'late'",)):
+        wait_until(lambda: _waits(server, "Waiting for table level lock"))
+        go_on(command)
+        done = finish(process)
+    assert done.code == SchemaChanged.exit_code, done.said
+    assert listed(command) == ()
+
+
+def _waits(server: Server, state: str = "Waiting for table metadata lock") -> bool:
     return bool(
         server.value(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
-            "WHERE STATE LIKE 'Waiting for table metadata lock%'"
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE %s",
+            (f"{state}%",),
         )
     )

@@ -16,9 +16,14 @@ import pytest
 
 from support.faults import wait_until
 from support.server import fresh_database, run_all
-from ulasis_backup.errors import PrivilegeMissing, SchemaChanged, ServerError
+from ulasis_backup.errors import (
+    PrivilegeMissing,
+    SchemaChanged,
+    ServerError,
+    ServerUnsuitable,
+)
 from ulasis_backup.model import Login, Secret
-from ulasis_backup.mysql import schema, snapshot
+from ulasis_backup.mysql import moments, schema, snapshot
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, quote
 from ulasis_backup.mysql.snapshot import Moment, MomentOptions, one_moment
@@ -163,8 +168,8 @@ def commits_until(server: Server, database: str, file: str, offset: int) -> int:
     """Count the transactions that the binlog *file* has noted in ``commits`` up to *offset*."""
     found = 0
     rows = server.query("SHOW BINLOG EVENTS IN %s", (file,))
-    for _, _, kind, _, end, info in rows:
-        if end <= offset and kind in ("Query", "Table_map"):
+    for _, start, kind, _, _, info in rows:
+        if start < offset and kind in ("Query", "Table_map"):
             found += f"{database}.commits)" in info or "INSERT INTO commits" in info
     return found
 
@@ -415,25 +420,48 @@ def test_ddl_that_comes_while_the_moment_is_taken_runs_and_the_moment_is_after_i
         moment.check()
 
 
-def test_tables_without_transactions_are_locked_until_the_end(server: Server, bank: str) -> None:
+@pytest.mark.parametrize("statement", ["INSERT INTO m VALUES (2)", "UPDATE m SET id = 3"])
+def test_tables_without_transactions_are_locked_until_the_end(
+    server: Server, bank: str, statement: str
+) -> None:
     run_all(server, bank, ("CREATE TABLE m (id INT) ENGINE=MyISAM", "INSERT INTO m VALUES (1)"))
-    count = f"SELECT COUNT(*) FROM {quote(bank)}.m"
-    insert = "INSERT INTO m VALUES (2)"
+    rows = f"SELECT HIGH_PRIORITY id FROM {quote(bank)}.m"
     login = user_with(server, bank, "PROCESS ON *.*", f"LOCK TABLES ON {quote(bank)}.*")
     for user in (server.login, login):
-        before = server.value(count)
-        with moment_of(user, bank) as moment, meanwhile(server.login, bank, insert) as thread:
+        with moment_of(user, bank) as moment, meanwhile(server.login, bank, statement) as thread:
             wait_until(lambda: waits(server, "Waiting for table"))
-            assert {session.value(count) for session in moment.sessions} == {before}
+            # More than a look of the watcher later: it may think nothing of it.
+            moment.sessions[0].run("SELECT SLEEP(0.7)")
+            for session in moment.sessions:
+                assert session.query(rows) == [(1,)]
             assert thread.is_alive()
             moment.check()
-            for session in moment.sessions:
-                assert session.value(count) == before
-            end(server, insert)  # it would wait as long as the moment lasts
+            end(server, statement)  # it would wait as long as the moment lasts
+
+
+def test_ddl_on_a_table_without_transactions_waits_beside_readers(
+    server: Server, bank: str
+) -> None:
+    run_all(server, bank, ("CREATE TABLE m (id INT) ENGINE=MyISAM", "INSERT INTO m VALUES (1)"))
+    rows = f"SELECT HIGH_PRIORITY id FROM {quote(bank)}.m"
+    with (
+        moment_of(server.login, bank) as moment,
+        meanwhile(server.login, bank, "TRUNCATE TABLE m"),
+    ):
+        wait_until(lambda: waits(server))
+        moment.sessions[0].run("SELECT SLEEP(0.7)")
+        for session in moment.sessions:
+            assert session.query(rows) == [(1,)]
+        moment.check()
+        end(server, "TRUNCATE TABLE m")  # it waits until the sessions close
+
+
+def test_tables_that_may_not_be_locked_are_named(server: Server, bank: str) -> None:
+    run_all(server, bank, ("CREATE TABLE m (id INT) ENGINE=MyISAM",))
     options = MomentOptions(jobs=2, lock_tables=False)
     with moment_of(server.login, bank, options) as moment:
         assert moment.fallbacks == (f"not locked, may change while read: {bank}.m",)
-        run_all(server, bank, (insert,))
+        run_all(server, bank, ("INSERT INTO m VALUES (1)",))
         moment.check()
 
 
@@ -553,6 +581,34 @@ def test_a_lock_that_was_lost_in_the_middle_is_noticed_and_taken_again(
         assert moment.seen == len(looks) == 2
         expect_one_moment(moment, bank)
         moment.check()
+
+
+def test_a_lock_that_was_lost_while_snapshots_were_opened_is_noticed_too(
+    server: Server, bank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = []
+
+    def mark(lock: Server, *, is_global: bool, is_locked: bool) -> moments.Mark:
+        found = moments.mark(lock, is_global=is_global, is_locked=is_locked)
+        marked.append(found)
+        if len(marked) == 1:
+            server.run(f"KILL {moments.connection_id(lock)}")
+        return found
+
+    monkeypatch.setattr(snapshot, "mark", mark)
+    with moment_of(server.login, bank) as moment:
+        assert len(marked) == 2
+        expect_one_moment(moment, bank)
+        moment.check()
+
+
+def test_sessions_on_different_servers_are_refused(
+    server: Server, networked: tuple[ScratchServer, int]
+) -> None:
+    with connect(networked[0].login) as other, connect(server.login) as one:
+        moments.need_same(moments.identity(server), [server, one])
+        with pytest.raises(ServerUnsuitable, match="different servers"):
+            moments.need_same(moments.identity(server), [server, other])
 
 
 def test_a_snapshot_that_ended_early_fails_the_check(server: Server, bank: str) -> None:

@@ -20,7 +20,7 @@ from ulasis_backup.model import Login
 from ulasis_backup.mysql import privileges, schema
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, quote
-from ulasis_backup.mysql.still import HINT, compare, still, touches, waiting
+from ulasis_backup.mysql.still import HINT, TABLE_LOCK, compare, still, touches, waiting
 
 LOCK_SECONDS = 5
 POLL_SECONDS = 0.5
@@ -105,7 +105,9 @@ class TableLocks:
     def check(self) -> None:
         """Raise SchemaChanged if the locks did not last as long as the dump."""
         if self.released:
-            message = "DDL waited for a table without transactions and made the dump wait as well"
+            message = (
+                "the lock of a table without transactions was given up: DDL or the dump waited"
+            )
             raise SchemaChanged(message, hint=HINT)
 
 
@@ -184,13 +186,15 @@ def _watch(watch: Watch) -> None:
     """Let DDL through that has waited behind us for longer than the limit.
 
     DDL on a table that the dump has not reached makes the dump itself wait: it comes first in
-    the queue. Then waiting longer helps nobody. Our own sessions are seen without PROCESS too.
+    the queue. Then waiting longer helps nobody. The same with a writer that waits for our lock on
+    a table without transactions: on MariaDB readers queue behind it. Our own sessions are seen
+    without PROCESS too.
     """
     since: float | None = None
     try:
         with connect(watch.login) as server:
             while not watch.done.wait(POLL_SECONDS):
-                found = waiting(server)
+                found = waiting(server, also=TABLE_LOCK)
                 of_dump = [one for one in found if one.statement.lower().startswith(OF_THE_DUMP)]
                 # Those who only want to write rows wait for locked tables, as they should.
                 if not of_dump and not any(one.is_ddl for one in found):
@@ -198,7 +202,7 @@ def _watch(watch: Watch) -> None:
                     continue
                 since = since or time.monotonic()
                 if of_dump:
-                    watch.give_way("DDL came before the dump had reached its table")
+                    watch.give_way("DDL or a writer came before the dump had reached its table")
                     return
                 if time.monotonic() - since >= watch.wait:
                     watch.give_way(

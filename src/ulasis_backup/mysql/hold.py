@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ulasis_backup.errors import SchemaChanged, ServerError
 from ulasis_backup.model import Login
 from ulasis_backup.mysql.server import QueryFailed, Server, connect
-from ulasis_backup.mysql.still import HINT, waiting
+from ulasis_backup.mysql.still import HINT, TABLE_LOCK, waiting
 
 POLL_SECONDS = 0.5
 CHANGED = frozenset({1146, 1412})
@@ -123,10 +123,13 @@ def _watch(watch: Watch) -> None:
 def _watch_with(server: Server, watch: Watch) -> None:
     since: float | None = None
     while not watch.done.wait(POLL_SECONDS):
-        found = waiting(server)
+        found = waiting(server, also=TABLE_LOCK)
         if any(one.connection in watch.hold.connections for one in found):
-            # It waits behind DDL that waits behind another session of ours: for ever.
-            watch.hold.give_way(server, "DDL came before the backup had reached its table")
+            # It waits behind somebody who waits behind another session of ours: for ever.
+            reason = (
+                "DDL or a writer that waits for us came before the backup had reached its table"
+            )
+            watch.hold.give_way(server, reason)
             return
         if not any(one.is_ddl and one.may_concern(watch.databases) for one in found):
             since = None

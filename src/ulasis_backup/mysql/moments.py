@@ -9,7 +9,7 @@ from ulasis_backup.errors import ServerError, ServerUnsuitable
 from ulasis_backup.model import Position
 from ulasis_backup.mysql.schema import DENIED
 from ulasis_backup.mysql.server import QueryFailed, Server, server_id
-from ulasis_backup.mysql.still import waiting
+from ulasis_backup.mysql.still import BACKUP_LOCK, waiting
 
 Identity = tuple[str, ...]
 """What tells servers apart: number, host, port, folder, and the server's own id."""
@@ -65,7 +65,7 @@ def need_same(known: Identity, sessions: Sequence[Server]) -> None:
 
 def need_no_ddl(server: Server, databases: Sequence[str]) -> None:
     """Raise Overtaken if DDL on *databases* waits, of those statements that the login may see."""
-    for one in waiting(server, for_backups=True):
+    for one in waiting(server, also=BACKUP_LOCK):
         if one.is_ddl and one.may_concern(databases):
             raise Overtaken(f"DDL was waiting: {one.statement[:80]}")
 

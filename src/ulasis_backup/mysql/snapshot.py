@@ -34,10 +34,10 @@ from ulasis_backup.model import Login, Position
 from ulasis_backup.mysql import moments, privileges, schema
 from ulasis_backup.mysql.guard import lock_tables
 from ulasis_backup.mysql.hold import CHANGED, Hold, watched
-from ulasis_backup.mysql.moments import Identity, Mark, NoMoment, Overtaken
+from ulasis_backup.mysql.moments import Identity, Mark, NoMoment, Overtaken, mark
 from ulasis_backup.mysql.schema import Catalogue, Table
 from ulasis_backup.mysql.server import QueryFailed, Server, connect
-from ulasis_backup.mysql.still import HINT, Still, compare, still, touches
+from ulasis_backup.mysql.still import HINT, Still, compare, still, touches, touches_one_by_one
 from ulasis_backup.mysql.ways import (
     ALONE,
     TABLES,
@@ -290,7 +290,7 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Moment[T]:
     opened = _open_snapshots(sessions, wanted, way, found)
     if not way.hold_ddl:
         _need_equal(lock, found)
-    held = touched if wanted.blocking else []
+    held = _holding(wanted, found)
     list(sessions.pool.map(lambda reader: _settle(reader, held), sessions.readers))
     moments.need_no_ddl(lock, wanted.databases)
     position = moments.place(sessions.readers, opened.mark, is_global=way.is_global)
@@ -305,7 +305,6 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Moment[T]:
 
 
 def _prepare(sessions: Sessions) -> None:
-    prepare(sessions.lock)
     sessions.tables.run(f"SET SESSION lock_wait_timeout = {WAIT_SECONDS}")
     for server in (sessions.keeper, *sessions.readers):
         server.run(f"SET SESSION lock_wait_timeout = {READER_WAIT_SECONDS}")
@@ -315,6 +314,7 @@ def _prepare(sessions: Sessions) -> None:
         if reader.value("SELECT @@SESSION.character_set_results") is not None:
             message = "the server converts results for our session; they are needed as they are"
             raise ServerUnsuitable(message, hint="check proxies of the server")
+    prepare(sessions.lock)  # last: from now on it must not be silent for long
 
 
 def _run(lock: Server, statements: Sequence[str]) -> None:
@@ -342,27 +342,33 @@ def _open_snapshots(
 ) -> Opened:
     """Stop commits, open every snapshot, let commits go on."""
     lock = sessions.lock
-    needing = _named(found, lambda table: table.needs_lock)
-    wants_locks = bool(needing) and wanted.options.lock_tables
-    if wants_locks and not way.locks_inside:
-        _lock_tables(sessions.tables, needing)
+    locked = _needing(wanted, found)
+    if locked and not way.locks_inside:
+        _lock_tables(sessions.tables, locked)
     need_quiet(lock, way)
     every = _named(found, lambda table: table.is_transactional or table.needs_lock)
     begun = time.monotonic()
     _run(lock, way.hold_commits(every))
-    if wants_locks and way.locks_inside:
-        _lock_tables(sessions.tables, needing)
+    if locked and way.locks_inside:
+        _lock_tables(sessions.tables, locked)
     snapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
     list(sessions.pool.map(lambda reader: reader.run(snapshot), sessions.readers))
-    mark = moments.mark(lock, is_global=way.is_global, is_locked=way is not ALONE)
+    found_mark = mark(lock, is_global=way.is_global, is_locked=way is not ALONE)
     _run(lock, way.end)
     stopped = time.monotonic() - begun
-    said = [mark.remark] if mark.remark else []
+    said = [found_mark.remark] if found_mark.remark else []
     if way is TABLES:
         said.append(TABLES_SAID)
-    if needing and not wanted.options.lock_tables:
+    needing = _named(found, lambda table: table.needs_lock)
+    if needing and not locked:
         said.append(f"not locked, may change while read: {_some(needing)}")
-    return Opened(mark=mark, stopped=stopped, fallbacks=tuple(said))
+    return Opened(mark=found_mark, stopped=stopped, fallbacks=tuple(said))
+
+
+def _needing(wanted: Wanted[T], found: Mapping[str, Catalogue]) -> list[tuple[str, str]]:
+    """Return the tables that are to be locked, pairs of database and name."""
+    needing = _named(found, lambda table: table.needs_lock)
+    return needing if wanted.options.lock_tables else []
 
 
 def _lock_tables(server: Server, needing: Sequence[tuple[str, str]]) -> None:
@@ -384,10 +390,22 @@ def _need_equal(server: Server, found: Mapping[str, Catalogue]) -> None:
             raise Overtaken(f"tables of {database} were created or changed meanwhile")
 
 
-def _settle(server: Server, tables: Sequence[tuple[str, str]]) -> None:
-    """Take the metadata locks of *tables* for as long as the snapshot lasts."""
+def _holding(wanted: Wanted[T], found: Mapping[str, Catalogue]) -> tuple[str, ...]:
+    """Return the statements by which a reading session takes the metadata locks.
+
+    Of tables that are locked as well, or DDL on them would make our readers queue.
+    """
+    locked = _needing(wanted, found)
+    if not wanted.blocking:
+        return tuple(touches_one_by_one(locked))
+    touched = _named(found, lambda table: table.is_transactional)
+    return (*touches(touched), *touches_one_by_one(locked))
+
+
+def _settle(server: Server, holding: Sequence[str]) -> None:
+    """Take the metadata locks, for as long as the snapshot lasts."""
     moments.mark_transaction(server)
-    for statement in touches(tables):
+    for statement in holding:
         with _overtaken():
             server.run(statement)
 

@@ -16,6 +16,11 @@ from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, quote
 
 TABLES_A_STATEMENT = 50
+METADATA_LOCK = "Waiting for table metadata lock"
+TABLE_LOCK = "Waiting for table level lock"
+BACKUP_LOCK = "Waiting for backup lock"
+"""States of sessions. Who waits for a backup's lock will wait for a table's next."""
+
 REVERSIBLE = ("Com_rename_table", "Com_alter_table")
 
 HINT = "run the backup again when the migration is done"
@@ -98,17 +103,24 @@ def touches(tables: Sequence[tuple[str, str]]) -> Iterator[str]:
         )
 
 
-def waiting(server: Server, *, for_backups: bool = False) -> list[Waiting]:
-    """Return who waits for the metadata lock of a table: of others only with PROCESS.
+def touches_one_by_one(tables: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield what ``touches`` does for tables without transactions, whose writers may wait.
 
-    With *for_backups* also who waits for the lock of a backup, and so for a table later on.
+    HIGH_PRIORITY goes before a writer that waits for our READ lock; it cannot be in a UNION.
     """
-    states = ["STATE LIKE 'Waiting for table metadata lock%%'"]
-    if for_backups:
-        states.append("STATE LIKE 'Waiting for backup lock%%'")
+    for database, name in tables:
+        yield f"SELECT HIGH_PRIORITY 1 FROM {quote(database)}.{quote(name)} LIMIT 0"
+
+
+def waiting(server: Server, *, also: str = METADATA_LOCK) -> list[Waiting]:
+    """Return who waits for the metadata lock of a table, or in the state *also*.
+
+    Sessions of others are seen with PROCESS only.
+    """
     rows = server.query(
         "SELECT ID, COALESCE(DB, ''), COALESCE(INFO, '') FROM information_schema.PROCESSLIST "
-        f"WHERE {' OR '.join(states)}"
+        "WHERE STATE LIKE %s OR STATE LIKE %s",
+        (f"{METADATA_LOCK}%", f"{also}%"),
     )
     return [
         Waiting(connection=int(number), database=str(database), statement=str(statement))
