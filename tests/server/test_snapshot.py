@@ -23,7 +23,7 @@ from ulasis_backup.errors import (
     ServerUnsuitable,
 )
 from ulasis_backup.model import Login, Secret
-from ulasis_backup.mysql import moments, schema, snapshot
+from ulasis_backup.mysql import attempt, moments, schema, snapshot
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, quote
 from ulasis_backup.mysql.snapshot import Moment, MomentOptions, one_moment
@@ -595,7 +595,7 @@ def test_a_lock_that_was_lost_while_snapshots_were_opened_is_noticed_too(
             server.run(f"KILL {moments.connection_id(lock)}")
         return found
 
-    monkeypatch.setattr(snapshot, "mark", mark)
+    monkeypatch.setattr(attempt, "mark", mark)
     with moment_of(server.login, bank) as moment:
         assert len(marked) == 2
         expect_one_moment(moment, bank)
