@@ -38,7 +38,10 @@ def measure(bench: Bench) -> Report:
     notes = _after(bench, totals)
     run_sql(bench.server, f"DROP DATABASE {DATABASE}")
     return Report(
-        title=f"{bench.days} days, each with 1 % of all rows changed at random and 0.2 % new",
+        title=(
+            f"{bench.days} days, {bench.days_mib} MiB of rows on the first,"
+            " each later day 1 % of all rows changed at random and 0.2 % new"
+        ),
         tables=[_summary(totals, seconds), _by_day(totals)] if totals else [],
         bounds=_bounds(totals),
         notes=notes,
