@@ -64,7 +64,7 @@ def look(
 def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
     chosen = schema.need_database(server, database)
     everything = schema.catalogue(server, database)
-    excluded = frozenset(t.name for t in everything.tables if _matches(t.name, options.exclude))
+    excluded = frozenset(t.name for t in everything.tables if matches(t.name, options.exclude))
     unwanted = tuple(_unwanted(server, database, excluded))
     found = _without(everything, excluded, unwanted)
     broken = schema.broken_views(server, database, found)
@@ -110,10 +110,11 @@ def _without(found: Catalogue, excluded: frozenset[str], unwanted: Sequence[Left
 def _has_rows(table: Table, schema_only: tuple[str, ...]) -> bool:
     """Tell whether rows are read: those of other tables lie elsewhere, or are not wanted."""
     elsewhere = (table.engine or "").lower() in ELSEWHERE
-    return not (elsewhere or _matches(table.name, schema_only))
+    return not (elsewhere or matches(table.name, schema_only))
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether *name* fits one of *patterns*."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -14,12 +14,12 @@ from datetime import timedelta
 from ulasis_backup.methods import index
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.index import Begin, Index, Range, TableRows
-from ulasis_backup.methods.look import RowsOptions, SeenDatabase, look
+from ulasis_backup.methods.look import RowsOptions, SeenDatabase, look, matches
 from ulasis_backup.methods.reading import Keep, RowsReader
 from ulasis_backup.methods.summary import Summary, summary_of
 from ulasis_backup.model import Login, Shared, TextLoss
 from ulasis_backup.mysql import privileges, schema
-from ulasis_backup.mysql.privileges import Missing
+from ulasis_backup.mysql.losses import inexact_columns
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.mysql.snapshot import Moment, MomentOptions, one_moment
 from ulasis_backup.mysql.wire import Packets
@@ -68,18 +68,18 @@ def plan_rows(
 
     Raises PrivilegeMissing (unless *allow_partial*), SettingsError for an unknown database.
     """
-    missing: list[Missing] = []
     for database in databases:
         schema.need_database(server, database)
-        missing += privileges.missing_for_backup(server, database, locks=False)
+    missing = privileges.missing_for_rows(server, databases)
     if missing and not allow_partial:
-        raise privileges.refuse(tuple(missing), partial_hint=True)
+        raise privileges.refuse(missing, partial_hint=True)
     lacking = ("partial: rights are missing, objects may be missing unseen",) if missing else ()
     return RowsPlan(
         databases=tuple(databases),
         options=options,
         moment=moment,
         partial=bool(missing),
+        text_losses=tuple(loss for name in databases for loss in _losses(server, name, options)),
         fallbacks=lacking,
     )
 
@@ -234,6 +234,17 @@ def known_objects(before: Index) -> dict[str, Stored]:
     """Return the objects of an index, by fingerprint."""
     found = (as_stored(part) for table in before.tables for part in table.ranges)
     return {stored.fingerprint: stored for stored in found if stored}
+
+
+def _losses(server: Server, database: str, options: RowsOptions) -> Iterator[TextLoss]:
+    """Yield what even the rows off the wire do not hold: values whose type their text loses."""
+    wanted = [
+        table.name
+        for table in schema.catalogue(server, database).tables
+        if not table.is_sequence and not matches(table.name, options.exclude)
+    ]
+    for loss in inexact_columns(server, database, wanted):
+        yield replace(loss, database=database)
 
 
 def _without_rows(seen: Sequence[SeenDatabase]) -> Iterator[str]:
