@@ -23,6 +23,10 @@ WRITING = (
     "CREATE VIEW", "SHOW VIEW", "TRIGGER", "EVENT", "CREATE ROUTINE", "ALTER ROUTINE",
 )  # fmt: skip
 
+GRANT_OPTION = "GRANT OPTION"
+"""A right like others in our eyes, though the server shows it at the end and ALL is without it."""
+
+_STRING = re.compile(r"`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 _GRANT = re.compile(
     r"(?P<verb>GRANT|REVOKE) (?P<rights>.+?) ON (?:TABLE |)(?P<scope>(?:\*|`(?:[^`]|``)*`)\."
     r"(?:\*|`(?:[^`]|``)*`)) (?:TO|FROM) ",
@@ -78,9 +82,12 @@ def parse_grants(lines: Iterable[str], *, patterns: bool = True) -> tuple[Grant,
                 database = _WILD.sub(lambda m: m[1] or "\\" + m[0], database)
             # Rights on single columns do not let a whole table be read.
             rights = re.sub(r"\w+ \([^)]*\)", "", match["rights"])
+            listed = {part.strip().upper() for part in rights.split(",")}
+            if " WITH GRANT OPTION" in _STRING.sub("", line[match.end() :]):
+                listed.add(GRANT_OPTION)
             found.append(
                 Grant(
-                    rights=frozenset(part.strip().upper() for part in rights.split(",")),
+                    rights=frozenset(listed),
                     database=database,
                     table=table,
                     grantee=_grantee(line[match.end() :]),
@@ -260,7 +267,11 @@ def account(server: Server) -> str:
 def _all_of(grant: Grant, right: str) -> bool:
     """Tell whether ALL PRIVILEGES on the grant's scope holds *right*."""
     everything = {"ALL PRIVILEGES", "ALL"} & grant.rights
-    return bool(everything) and (grant.database == "*" or right not in GLOBAL_ONLY)
+    return (
+        bool(everything)
+        and right != GRANT_OPTION
+        and (grant.database == "*" or right not in GLOBAL_ONLY)
+    )
 
 
 def _in_force(grants: list[Grant], database: str, right: str) -> list[Grant]:
@@ -277,12 +288,12 @@ def _in_force(grants: list[Grant], database: str, right: str) -> list[Grant]:
     ]
     for grantee in {grant.grantee for grant in fitting}:
         own = [grant for grant in fitting if grant.grantee == grantee]
-        best = max(_specificity(grant.database) for grant in own)
-        found += [grant for grant in own if _specificity(grant.database) == best]
+        best = max(specificity(grant.database) for grant in own)
+        found += [grant for grant in own if specificity(grant.database) == best]
     return found
 
 
-def _specificity(pattern: str) -> tuple[bool, int]:
+def specificity(pattern: str) -> tuple[bool, int]:
     """Return what patterns are ordered by: no wild card at all, then how late the first one is."""
     literal = re.match(r"(?:\\.|[^%_\\])*", pattern)
     end = literal.end() if literal else 0
@@ -313,10 +324,10 @@ def _covers(pattern: str, database: str, right: str) -> bool:
         return True
     if right in GLOBAL_ONLY or not database:
         return False
-    return _matches(pattern, database)
+    return matches(pattern, database)
 
 
-def _matches(pattern: str, database: str) -> bool:
+def matches(pattern: str, database: str) -> bool:
     r"""Match a database pattern of GRANT: ``%`` any text, ``_`` any character, ``\\`` escapes."""
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     translated = "".join(
