@@ -124,7 +124,7 @@ def _give_one(server: Server, gift: Gift, right: str) -> Iterator[str]:
 def _grant(server: Server, gift: Gift, rights: Sequence[str]) -> None:
     statement = gift.statement(rights)
     if server.is_mariadb and gift.right.kind.startswith("PACKAGE"):
-        # Before 11.4 no other mode knows packages; it too keeps GRANT from creating accounts.
+        # MariaDB 10.11 knows packages in no other mode; it too keeps GRANT from making accounts.
         with prepared(server, ELSEWHERE, {"sql_mode": "ORACLE"}):
             server.run(statement)
     else:
