@@ -6,9 +6,10 @@ account's own cannot be had on the server, the account is named and left out.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from ulasis_backup.errors import LoadFailed
+from ulasis_backup.errors import LoadFailed, LoginRefused
 from ulasis_backup.mysql.account_plan import Gift, Restored, plan
 from ulasis_backup.mysql.account_text import sql_name
 from ulasis_backup.mysql.accounts import Account, Membership, prove_reading, read_catalogue
@@ -20,7 +21,10 @@ OBJECT_MISSING = frozenset({1054, 1146, 1305})
 
 RIGHT_UNKNOWN = frozenset({1064, 1144, 3619})
 EXISTS = 1396
+ACCESS_DENIED = 1044
+ODD = -1
 REASONS = {
+    1044: "the login lacks a right",
     1227: "the login lacks a right",
     1290: "a setting of the server forbids it",
     1372: "the server does not take the hash of its password",
@@ -97,7 +101,9 @@ def _failure(server: Server, statement: str) -> int:
     try:
         server.run(statement)
     except QueryFailed as error:
-        return error.number or -1
+        return error.number or ODD
+    except LoginRefused:
+        return ACCESS_DENIED
     return 0
 
 
@@ -123,12 +129,26 @@ def _give_one(server: Server, gift: Gift, right: str) -> Iterator[str]:
 
 def _grant(server: Server, gift: Gift, rights: Sequence[str]) -> None:
     statement = gift.statement(rights)
+    with _denials_as_failures(statement):
+        _grant_in_mode(server, gift, statement)
+
+
+def _grant_in_mode(server: Server, gift: Gift, statement: str) -> None:
     if server.is_mariadb and gift.right.kind.startswith("PACKAGE"):
         # MariaDB 10.11 knows packages in no other mode; it too keeps GRANT from making accounts.
         with prepared(server, ELSEWHERE, {"sql_mode": "ORACLE"}):
             server.run(statement)
     else:
         server.run(statement)
+
+
+@contextlib.contextmanager
+def _denials_as_failures(statement: str) -> Iterator[None]:
+    """Turn the error about a database that we may not give, which looks like one of logins."""
+    try:
+        yield
+    except LoginRefused as error:
+        raise LoadFailed(f"{statement}: {error.message}", hint=error.hint) from None
 
 
 def _not_given(gift: Gift, rights: Sequence[str], error: QueryFailed) -> str:
@@ -154,6 +174,6 @@ def _defaults(server: Server, account: Account, roles: Sequence[tuple[str, str]]
 def _run(server: Server, statement: str, account: str) -> None:
     try:
         server.run(statement)
-    except QueryFailed as error:
+    except (QueryFailed, LoginRefused) as error:
         message = f"the roles of {account} could not be given: {error.message}"
         raise LoadFailed(message, hint=error.hint) from None

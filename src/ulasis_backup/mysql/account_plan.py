@@ -28,11 +28,9 @@ from ulasis_backup.mysql.privileges import GRANT_OPTION, Grant, Missing
 from ulasis_backup.mysql.server import Server, quote
 
 PUBLIC_SINCE = (10, 11, 0)
-ALL_RIGHTS = (
-    "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER",
-    "CREATE TEMPORARY TABLES", "LOCK TABLES", "EXECUTE", "CREATE VIEW", "SHOW VIEW",
-    "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER",
-)  # fmt: skip
+CONTEXTS = {"": ("Databases", "Tables", "Functions"), "TABLE": ("Tables",)}
+"""What SHOW PRIVILEGES calls the objects of rights that ALL stands for; else it is Functions."""
+
 PURPOSE = "create the accounts of the backup and give them their rights"
 
 
@@ -222,8 +220,9 @@ def _missing(server: Server, catalogue: Catalogue, found: Plan) -> Iterator[Miss
         yield _needed(server, "UPDATE", "`mysql`.*")
     if found.memberships:
         yield from _missing_for_roles(server, catalogue, found, ours)
+    contexts = _contexts(server)
     for gift in found.gifts:
-        for right in (*_single(gift.right.rights), GRANT_OPTION):
+        for right in (*_single(gift.right, contexts), GRANT_OPTION):
             if not _may_give(ours, right, gift):
                 pattern = escaped(gift.database) if gift.right.kind else gift.database
                 yield _needed(server, right, f"{quote(pattern)}.*")
@@ -257,12 +256,21 @@ def _may_give(ours: tuple[Grant, ...], right: str, gift: Gift) -> bool:
     return privileges.has(ours, right, database)
 
 
-def _single(rights: Iterable[str]) -> Iterator[str]:
-    """Return the names of *rights*, without columns, and what ALL stands for."""
-    for right in rights:
-        name = right.partition(" (")[0]
+def _contexts(server: Server) -> dict[str, frozenset[str]]:
+    """Return all rights that can be given on a database, and on which kinds of objects."""
+    rows = server.query("SHOW PRIVILEGES")
+    found = {str(name).upper(): frozenset(str(kinds).split(",")) for name, kinds, _ in rows}
+    # These the servers list as rights of administrators.
+    return {**found, "EVENT": frozenset({"Databases"}), GRANT_OPTION: frozenset()}
+
+
+def _single(right: Right, contexts: Mapping[str, frozenset[str]]) -> Iterator[str]:
+    """Return the names of rights, without columns, and what ALL stands for."""
+    for entry in right.rights:
+        name = entry.partition(" (")[0]
         if name in ("ALL", "ALL PRIVILEGES"):
-            yield from ALL_RIGHTS
+            kinds = CONTEXTS.get(right.kind, ("Functions",))
+            yield from (one for one, of in contexts.items() if of.intersection(kinds))
         elif name != "USAGE":
             yield name
 
