@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ulasis_backup.errors import LoadFailed, LoginRefused
+from ulasis_backup.model import Flavour
 from ulasis_backup.mysql.account_plan import Gift, Restored, plan
-from ulasis_backup.mysql.account_text import sql_name
+from ulasis_backup.mysql.account_text import role_name
 from ulasis_backup.mysql.accounts import Account, Membership, prove_reading, read_catalogue
 from ulasis_backup.mysql.prepared import ELSEWHERE, prepared
 from ulasis_backup.mysql.server import QueryFailed, Server
@@ -75,7 +76,7 @@ def create_accounts(
         for gift in todo.gifts:
             notices += _give(server, gift)
         for account, membership in todo.memberships:
-            _run(server, _membership(account, membership), account.text)
+            _run(server, _membership(server.version.flavour, account, membership), account.text)
         members = {(account.name, m.role) for account, m in todo.memberships}
         for account in todo.defaults:
             roles = [role for role in account.default_roles if (account.name, role) in members]
@@ -160,13 +161,13 @@ def _not_given(gift: Gift, rights: Sequence[str], error: QueryFailed) -> str:
     raise LoadFailed(f"{statement}: {error.message}", hint=error.hint) from None
 
 
-def _membership(account: Account, membership: Membership) -> str:
+def _membership(flavour: Flavour, account: Account, membership: Membership) -> str:
     option = " WITH ADMIN OPTION" if membership.grantable else ""
-    return f"GRANT {sql_name(membership.role, is_role=True)} TO {account.text}{option}"
+    return f"GRANT {role_name(membership.role, flavour)} TO {account.text}{option}"
 
 
 def _defaults(server: Server, account: Account, roles: Sequence[tuple[str, str]]) -> str:
-    names = ", ".join(sql_name(role, is_role=True) for role in roles)
+    names = ", ".join(role_name(role, server.version.flavour) for role in roles)
     word = "FOR" if server.is_mariadb else "TO"
     return f"SET DEFAULT ROLE {names} {word} {account.text}"
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ulasis_backup.model import Flavour
 from ulasis_backup.mysql import privileges
 from ulasis_backup.mysql.account_text import (
     PUBLIC,
+    Name,
     authentication,
     escaped,
     is_wild,
     locked,
     plain,
-    sql_name,
+    role_name,
 )
 from ulasis_backup.mysql.accounts import (
     DEFAULT_PLUGIN,
@@ -99,10 +101,11 @@ def _planned(
     plugins = _plugins(server)
     given, new = [], []
     notices: list[str] = []
-    for account in accounts:
+    for given_account in accounts:
+        account = _translated(given_account, server.version.flavour)
         if _exists(server, catalogue, account):
             given.append(account)
-            notices += _about_kept(account, catalogue)
+            notices += _about_kept(server.version.flavour, account, catalogue)
         elif why := _why_not(server, account, plugins):
             notices.append(f"account {account.text} is not created and gets no rights: {why}")
         else:
@@ -125,6 +128,29 @@ def _planned(
         defaults=tuple(account for account in new if set(account.default_roles) & names),
         notices=tuple(dict.fromkeys(notices)),
     )
+
+
+def _translated(account: Account, flavour: Flavour) -> Account:
+    """Return *account* as it would be called here: roles are named in their own way by each."""
+    if account.flavour == flavour:
+        return account
+    account = replace(
+        account,
+        roles=tuple(replace(m, role=_role_here(m.role, flavour)) for m in account.roles),
+        default_roles=tuple(_role_here(role, flavour) for role in account.default_roles),
+    )
+    name = _role_here(account.name, flavour)
+    if not account.is_role or account.name in (name, PUBLIC):
+        return account
+    # A role cannot log in: nothing of that kind is lost.
+    user, host = name
+    create = (f"CREATE ROLE {role_name(name, flavour)}",)
+    return replace(account, user=user, host=host, flavour=flavour, create=create)
+
+
+def _role_here(role: Name, flavour: Flavour) -> Name:
+    theirs, ours = ("%", "") if flavour is Flavour.MARIADB else ("", "%")
+    return (role[0], ours) if role[1] == theirs else role
 
 
 def _is_in_force(account: Account, right: Right, database: str) -> bool:
@@ -188,13 +214,13 @@ def _about_locked(account: Account, new: Account) -> Iterator[str]:
         yield f"account {account.text} has no password: it is created locked; see {todo}"
 
 
-def _about_kept(account: Account, catalogue: Catalogue) -> Iterator[str]:
+def _about_kept(flavour: Flavour, account: Account, catalogue: Catalogue) -> Iterator[str]:
     if account.name == PUBLIC:
         return
     yield f"account {account.text} exists: its password and settings are left as they are"
     missing = set(account.default_roles) - set(catalogue.defaults.get(account.name, ()))
     for role in sorted(missing):
-        name = sql_name(role, is_role=True)
+        name = role_name(role, flavour)
         yield f"account {account.text} exists: {name} is not made a default role of it"
 
 
@@ -223,7 +249,8 @@ def _missing(server: Server, catalogue: Catalogue, found: Plan) -> Iterator[Miss
     contexts = _contexts(server)
     for gift in found.gifts:
         for right in (*_single(gift.right, contexts), GRANT_OPTION):
-            if not _may_give(ours, right, gift):
+            # What this server does not know is not given, and said to be.
+            if right in contexts and not _may_give(ours, right, gift):
                 pattern = escaped(gift.database) if gift.right.kind else gift.database
                 yield _needed(server, right, f"{quote(pattern)}.*")
 
@@ -241,7 +268,7 @@ def _missing_for_roles(
     created = {account.name for account in found.new}
     for role in dict.fromkeys(m.role for _, m in found.memberships):
         if role not in held | created:
-            name, me = sql_name(role, is_role=True), privileges.account(server)
+            name, me = role_name(role, Flavour.MARIADB), privileges.account(server)
             yield Missing(
                 right=f"the role {name}",
                 purpose=PURPOSE,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from ulasis_backup.model import Flavour
 from ulasis_backup.mysql.privileges import matches
 from ulasis_backup.mysql.server import quote
 
@@ -95,11 +96,16 @@ def unquoted(name: str) -> str:
     return name[1:-1].replace("``", "`")
 
 
-def sql_name(name: Name, *, is_role: bool) -> str:
-    """Return an account as it stands in statements; roles of MariaDB have no host."""
-    if is_role and not name[1]:
-        return name[0] if name == PUBLIC else quote(name[0])
+def sql_name(name: Name) -> str:
+    """Return a user, or a role of MySQL, as it stands in statements."""
     return f"{quote(name[0])}@{quote(name[1])}"
+
+
+def role_name(name: Name, flavour: Flavour) -> str:
+    """Return a role as it stands in statements; those of MariaDB have no host."""
+    if flavour is Flavour.MYSQL:
+        return sql_name(name)
+    return name[0] if name == PUBLIC else quote(name[0])
 
 
 def string(text: str) -> str:

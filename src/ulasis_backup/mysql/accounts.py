@@ -28,6 +28,7 @@ from ulasis_backup.mysql.account_text import (
     parse,
     plain,
     requirements_mended,
+    role_name,
     sql_name,
     without_default_role,
 )
@@ -96,7 +97,7 @@ class Account:
     @property
     def text(self) -> str:
         """Return the name as it stands in statements."""
-        return sql_name(self.name, is_role=self.is_role)
+        return role_name(self.name, self.flavour) if self.is_role else sql_name(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +198,7 @@ class _Reader:
     def read(self, name: Name) -> Account:
         """Return the account *name*, which stands in the server's tables."""
         is_role = self._catalogue.roles[name]
-        text = sql_name(name, is_role=is_role)
+        text = role_name(name, self._flavour) if is_role else sql_name(name)
         try:
             create, left_out = self._create(name, text, is_role=is_role)
             shown = [str(row[0]) for row in self._server.query(f"SHOW GRANTS FOR {text}")]
@@ -216,7 +217,7 @@ class _Reader:
         ]
         roles = self._catalogue.of(name)
         left_out += [
-            f"the role {sql_name(m.role, is_role=True)} of {text} is not part of the backup"
+            f"the role {role_name(m.role, self._flavour)} of {text} is not part of the backup"
             for m in roles
             if m.role not in self._holders
         ]
