@@ -98,20 +98,7 @@ def plan(server: Server, accounts: Sequence[Account], restored: Restored) -> Pla
 def _planned(
     server: Server, catalogue: Catalogue, accounts: Sequence[Account], restored: Restored
 ) -> Plan:
-    plugins = _plugins(server)
-    given, new = [], []
-    notices: list[str] = []
-    for given_account in accounts:
-        account = _translated(given_account, server.version.flavour)
-        if _exists(server, catalogue, account):
-            given.append(account)
-            notices += _about_kept(server.version.flavour, account, catalogue)
-        elif why := _why_not(server, account, plugins):
-            notices.append(f"account {account.text} is not created and gets no rights: {why}")
-        else:
-            given.append(account)
-            new.append(_never_open(account))
-            notices += _about_locked(account, new[-1])
+    given, new, notices = _sorted(server, catalogue, accounts)
     names = {account.name for account in given}
     gifts = tuple(
         Gift(grantee=account.text, right=right, database=pattern)
@@ -128,6 +115,27 @@ def _planned(
         defaults=tuple(account for account in new if set(account.default_roles) & names),
         notices=tuple(dict.fromkeys(notices)),
     )
+
+
+def _sorted(
+    server: Server, catalogue: Catalogue, accounts: Iterable[Account]
+) -> tuple[list[Account], list[Account], list[str]]:
+    """Return who is to get rights, who of them is to be created, and what to say of each."""
+    plugins = _plugins(server)
+    given, new = [], []
+    notices: list[str] = []
+    for source in accounts:
+        account = _translated(source, server.version.flavour)
+        if _exists(server, catalogue, account):
+            given.append(account)
+            notices += _about_kept(server.version.flavour, account, catalogue)
+        elif why := _why_not(server, account, plugins):
+            notices.append(f"account {account.text} is not created and gets no rights: {why}")
+        else:
+            given.append(account)
+            new.append(_never_open(account))
+            notices += _about_locked(account, new[-1])
+    return given, new, notices
 
 
 def _translated(account: Account, flavour: Flavour) -> Account:

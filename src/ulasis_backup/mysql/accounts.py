@@ -207,20 +207,9 @@ class _Reader:
                 raise
             create, shown = (), []
             left_out = [f"{text} is not part of the backup: its server does not use it"]
+        # Of a role MariaDB shows the rights of its own roles too.
         lines = [line for line in map(parse, shown) if line and line.grantee == text]
-        grants = tuple(grant for line in lines for grant in self._right(line))
-        left_out += [found for line in lines if (found := self._left_out(line))]
-        left_out += [
-            f"{proxy[0]} {text} is not part of the backup"
-            for entry in shown
-            if (proxy := re.match(r"GRANT PROXY ON .+? TO(?= )", entry, re.DOTALL))
-        ]
         roles = self._catalogue.of(name)
-        left_out += [
-            f"the role {role_name(m.role, self._flavour)} of {text} is not part of the backup"
-            for m in roles
-            if m.role not in self._holders
-        ]
         defaults = self._catalogue.defaults.get(name, ())
         return Account(
             user=name[0],
@@ -228,11 +217,22 @@ class _Reader:
             flavour=self._flavour,
             is_role=is_role,
             create=create,
-            grants=grants,
+            grants=tuple(grant for line in lines for grant in self._right(line)),
             roles=tuple(m for m in roles if m.role in self._holders),
             default_roles=tuple(role for role in defaults if role in self._holders),
-            not_carried=tuple(left_out),
+            not_carried=(*left_out, *self._all_left_out(text, shown, lines, roles)),
         )
+
+    def _all_left_out(
+        self, text: str, shown: Iterable[str], lines: Iterable[Line], roles: Iterable[Membership]
+    ) -> Iterator[str]:
+        yield from filter(None, map(self._left_out, lines))
+        for entry in shown:
+            proxy = re.match(r"GRANT PROXY ON .+? TO(?= )", entry, re.DOTALL)
+            if proxy:
+                yield f"{proxy[0]} {text} is not part of the backup"
+        for role in (m.role for m in roles if m.role not in self._holders):
+            yield f"the role {role_name(role, self._flavour)} of {text} is not part of the backup"
 
     def _create(self, name: Name, text: str, *, is_role: bool) -> tuple[tuple[str, ...], list[str]]:
         """Return the statements that make an account, and what they lack."""
@@ -240,18 +240,20 @@ class _Reader:
             return () if name == PUBLIC else (f"CREATE ROLE {text}",), []
         rows = self._server.query(f"SHOW CREATE USER {text}")
         first, *more = (str(row[0]) for row in rows)
-        columns = "x509_issuer, x509_subject, ssl_cipher"
-        sql = f"SELECT {columns} FROM mysql.user WHERE User = %s AND Host = %s"
-        values = [_text(value) for value in self._server.query(sql, name)[0]]
-        required = dict(zip(("ISSUER", "SUBJECT", "CIPHER"), values, strict=True))
-        first = requirements_mended(
-            without_default_role(first), {word: value for word, value in required.items() if value}
-        )
+        first = requirements_mended(without_default_role(first), self._required(name))
         plugin = DEFAULT_PLUGIN[self._flavour]
         if authentication(first, text, default_plugin=plugin) is None:
             message = f"{text} cannot be made from the backup: the server shows it in unknown words"
             return (), [message]
         return (first, *more), self._second_password(name, text)
+
+    def _required(self, name: Name) -> dict[str, str]:
+        """Return what certificates of the account *name* have to say."""
+        columns = "x509_issuer, x509_subject, ssl_cipher"
+        sql = f"SELECT {columns} FROM mysql.user WHERE User = %s AND Host = %s"
+        values = map(_text, self._server.query(sql, name)[0])
+        words = ("ISSUER", "SUBJECT", "CIPHER")
+        return {word: value for word, value in zip(words, values, strict=True) if value}
 
     def _second_password(self, name: Name, text: str) -> list[str]:
         if self._server.is_mariadb:
