@@ -152,7 +152,7 @@ def read_accounts(server: Server, databases: Sequence[str]) -> tuple[Account, ..
     own. Needs SELECT on ``mysql.*``; raises PrivilegeMissing.
     """
     prove_reading(server)
-    # With them the server shows names in quotes, and hashes whose bytes no text would survive.
+    # With them the server shows names in quotes, and hashes, which hold any byte, in hexadecimal.
     settings: dict[str, Value] = {"sql_quote_show_create": 1, "sql_mode": ""}
     with prepared(server, ELSEWHERE, settings, wished={"print_identified_with_as_hex": 1}):
         catalogue = read_catalogue(server)
