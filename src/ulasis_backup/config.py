@@ -74,6 +74,11 @@ class Settings(BaseModel):
     backup_schema_only: str = Field(
         "", description="Tables of which `rows` keeps the definition only: the same."
     )
+    backup_accounts: bool = Field(
+        default=False,
+        description="`rows`: keep the accounts and roles that have rights on the databases, with "
+        "their password hashes. Needs encryption.",
+    )
     backup_lock_wait: int = Field(
         20, ge=1, description="Seconds that `rows` tries to get the server's lock for its moment."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from support.portrait import SUPPORT, different, load_script, portrait
 from support.server import Command, command_for, fresh_database, make_orders, run_all
+from ulasis_backup.model import Secret
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
 
@@ -209,3 +211,27 @@ def test_every_trap_comes_back_without_any_loss(scratch: ScratchServer, tmp_path
         assert (done["equal"], done["moved"], done["lossy"]) == (True, [], False)
         assert different(before, portrait(server, database)) == set()
         server.run("SET GLOBAL log_bin_trust_function_creators = 0")
+
+
+def test_accounts_come_back_with_their_rights_where_both_times_asked_for(
+    orders: str, command: Command, server: Server
+) -> None:
+    name = f"clerk_{orders}"
+    server.run(f"CREATE USER {name}@localhost IDENTIFIED BY 'sesame'")
+    server.run(f"GRANT SELECT, INSERT ON {quote(orders)}.* TO {name}@localhost")
+    try:
+        refused = command.having(**ROWS).run("backup", "--accounts")
+        assert refused.code == 2, refused.said
+        command = command.having(**ENCRYPTED)
+        made_by(command, "--accounts")
+        granted = server.query(f"SHOW GRANTS FOR {name}@localhost")
+        server.run(f"DROP USER {name}@localhost")
+        restore(command)
+        assert not server.query(f"SELECT 1 FROM mysql.user WHERE User = '{name}'")
+        restore(command, "--accounts", "--skip-pre-restore-backup")
+        assert server.query(f"SHOW GRANTS FOR {name}@localhost") == granted
+        clerk = replace(server.login, user=name, password=Secret("sesame"))
+        with connect(clerk) as session:
+            assert session.value(f"SELECT COUNT(*) FROM {quote(orders)}.zebras") == 2
+    finally:
+        server.run(f"DROP USER IF EXISTS {name}@localhost")

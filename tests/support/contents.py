@@ -57,7 +57,7 @@ def take(login: Login, database: str, *, target: int = 1 << 16) -> Taken:
 
     with connect(login) as server:
         options = RowsOptions(target=target)
-        (seen,) = look(server, [database], options)
+        (seen,) = look(server, [database], options).databases
         server.run("SET character_set_results = NULL")
         reader = RowsReader([server], keep, before=None, options=options)
         tables = tuple(reader.read(seen.tables))

@@ -50,6 +50,10 @@ def backup(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="rows: of these tables keep the definition only."),
     ] = None,
+    accounts: Annotated[
+        bool,
+        typer.Option("--accounts", help="rows: keep the accounts with rights on the databases."),
+    ] = False,
     note: Annotated[
         str, typer.Option(metavar="TEXT", help="A few words to find it by (not encrypted).")
     ] = "",
@@ -71,6 +75,7 @@ def backup(
         backup_jobs=jobs,
         backup_exclude=",".join(exclude) if exclude else None,
         backup_schema_only=",".join(schema_only) if schema_only else None,
+        backup_accounts="true" if accounts else None,
     )
     kind = Kind.SCHEDULED if scheduled else Kind.MANUAL
     made: list[MadeBackup] = []

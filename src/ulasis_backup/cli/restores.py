@@ -45,6 +45,10 @@ def restore(  # noqa: PLR0913 (one argument for each option)
     no_compare: Annotated[
         bool, typer.Option("--no-compare", help="Do not compare what was loaded with the backup.")
     ] = False,
+    accounts: Annotated[
+        bool,
+        typer.Option("--accounts", help="rows: create missing accounts, give back their rights."),
+    ] = False,
     jobs: Jobs = None,
     load_by: Annotated[
         str,
@@ -75,6 +79,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             target=target_database,
             tables=_listed(tables),
             way=_way(load_by),
+            accounts=accounts,
             safety_backup=not skip_pre_restore_backup,
             compare=not no_compare,
             orphan=orphan,

@@ -2,8 +2,9 @@
 
 The first line is ``MAGIC``. Each record is one line of canonical JSON; where it has ``blob``, so
 many raw bytes and a line end follow. docs/format.md describes every record. The order: ``begin``,
-then for each database ``database`` and its ``definition`` records, then for each table ``table``,
-its ``range`` records and ``table-end``, at last ``end``, without which the index is no index.
+then for each database ``database`` and its ``definition`` records, then ``account`` records where
+they were asked for, then for each table ``table``, its ``range`` records and ``table-end``, at last
+``end``, without which the index is no index.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ulasis_backup.errors import IntegrityError, UnknownFormat
 from ulasis_backup.model import DatabaseOptions
+from ulasis_backup.mysql.accounts import Account, from_json, to_json
 from ulasis_backup.mysql.columns import Column, RowSource
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.keys import Boundary, Key
@@ -118,6 +120,7 @@ class Index:
     options: dict[str, DatabaseOptions]
     definitions: dict[str, tuple[Definition, ...]]
     tables: tuple[TableRows, ...]
+    accounts: tuple[Account, ...] = ()
 
     @property
     def objects(self) -> frozenset[str]:
@@ -160,6 +163,11 @@ def definition_record(database: str, definition: Definition) -> bytes:
     body = _json(definition)
     del body["text"]
     return _record("definition", {"database": database, **body}, definition.text)
+
+
+def account_record(account: Account) -> bytes:
+    """Return the record of an account with its rights; the hash of its password is in it."""
+    return _record("account", {"account": to_json(account)})
 
 
 def table_record(head: TableHead) -> bytes:
@@ -216,6 +224,7 @@ class _Reader:
         self._begin: Begin | None = None
         self._options: dict[str, DatabaseOptions] = {}
         self._definitions: dict[str, list[Definition]] = {}
+        self._accounts: list[Account] = []
         self._tables: list[TableRows] = []
         self._head: TableHead | None = None
         self._ranges: list[Range] = []
@@ -226,6 +235,7 @@ class _Reader:
             "begin": self._take_begin,
             "database": self._take_database,
             "definition": self._take_definition,
+            "account": self._take_account,
             "table": self._take_table,
             "range": self._take_range,
             "table-end": self._take_table_end,
@@ -246,6 +256,7 @@ class _Reader:
             options=self._options,
             definitions={name: tuple(self._definitions[name]) for name in self._options},
             tables=tuple(self._tables),
+            accounts=tuple(self._accounts),
         )
 
     def _take_begin(self, body: Record, _: bytes | None) -> None:
@@ -259,6 +270,9 @@ class _Reader:
     def _take_definition(self, body: Record, blob: bytes | None) -> None:
         database = str(body.pop("database"))
         self._definitions[database].append(Definition(text=blob or b"", **body))
+
+    def _take_account(self, body: Record, _: bytes | None) -> None:
+        self._accounts.append(from_json(body["account"]))
 
     def _take_table(self, body: Record, _: bytes | None) -> None:
         if self._head is not None or body["database"] not in self._options:

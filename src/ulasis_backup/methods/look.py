@@ -10,6 +10,7 @@ from ulasis_backup.methods.index import TableHead
 from ulasis_backup.methods.ranges import TARGET
 from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind
 from ulasis_backup.mysql import schema
+from ulasis_backup.mysql.accounts import Account, read_accounts
 from ulasis_backup.mysql.columns import row_source
 from ulasis_backup.mysql.definitions import Definition, read_definitions
 from ulasis_backup.mysql.keys import table_key
@@ -23,11 +24,13 @@ EXCLUDED = "excluded as asked"
 class RowsOptions:
     """What a user may choose: patterns are names of tables with ``*`` and ``?``.
 
-    ``target`` are the bytes of a range.
+    With ``accounts`` the accounts that have rights on the databases are kept too. ``target`` are
+    the bytes of a range.
     """
 
     exclude: tuple[str, ...] = ()
     schema_only: tuple[str, ...] = ()
+    accounts: bool = False
     target: int = TARGET
 
 
@@ -54,11 +57,25 @@ class SeenDatabase:
     without_rows: tuple[str, ...]
 
 
-def look(
-    server: Server, databases: Sequence[str], options: RowsOptions
-) -> tuple[SeenDatabase, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Databases at the moment, and the accounts that have rights on them where asked for."""
+
+    databases: tuple[SeenDatabase, ...]
+    accounts: tuple[Account, ...] = ()
+
+    @property
+    def tables(self) -> tuple[SeenTable, ...]:
+        """Return the tables whose rows are read."""
+        return tuple(table for database in self.databases for table in database.tables)
+
+
+def look(server: Server, databases: Sequence[str], options: RowsOptions) -> Seen:
     """Return what *databases* consist of; to be called while no DDL can run."""
-    return tuple(_look(server, database, options) for database in databases)
+    return Seen(
+        databases=tuple(_look(server, database, options) for database in databases),
+        accounts=read_accounts(server, databases) if options.accounts else (),
+    )
 
 
 def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from ulasis_backup.methods import index
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.index import Begin, Index, Range, TableRows
-from ulasis_backup.methods.look import RowsOptions, SeenDatabase, look, matches
+from ulasis_backup.methods.look import RowsOptions, Seen, look, matches
 from ulasis_backup.methods.reading import Keep, RowsReader
 from ulasis_backup.methods.summary import Summary, summary_of
 from ulasis_backup.model import Login, Shared, TextLoss
@@ -139,13 +139,15 @@ class RowsCapture:
             version=server.version.version,
         )
 
-    def _records(self, begin: Begin, moment: Moment[tuple[SeenDatabase, ...]]) -> Iterator[bytes]:
+    def _records(self, begin: Begin, moment: Moment[Seen]) -> Iterator[bytes]:
         """Yield the records of the index, reading all rows meanwhile."""
         yield index.begin_record(begin)
-        for database in moment.seen:
+        for database in moment.seen.databases:
             yield index.database_record(database.name, database.options)
             for definition in database.definitions:
                 yield index.definition_record(database.name, definition)
+        for account in moment.seen.accounts:
+            yield index.account_record(account)
         reader = RowsReader(
             moment.sessions,
             keeping(self._store),
@@ -153,7 +155,7 @@ class RowsCapture:
             options=self._plan.options,
             on_bytes=self._on_bytes,
         )
-        for table in reader.read([table for database in moment.seen for table in database.tables]):
+        for table in reader.read(moment.seen.tables):
             yield index.table_record(table.head)
             for part in table.ranges:
                 yield index.range_record(part)
@@ -163,12 +165,13 @@ class RowsCapture:
             self._tables.append(replace(table, ranges=ranges))
         yield index.end_record(len(self._tables), sum(table.rows for table in self._tables))
 
-    def _summarise(self, begin: Begin, moment: Moment[tuple[SeenDatabase, ...]]) -> Captured:
+    def _summarise(self, begin: Begin, moment: Moment[Seen]) -> Captured:
         read = Index(
             begin=begin,
-            options={database.name: database.options for database in moment.seen},
-            definitions={database.name: database.definitions for database in moment.seen},
+            options={database.name: database.options for database in moment.seen.databases},
+            definitions={database.name: database.definitions for database in moment.seen.databases},
             tables=tuple(self._tables),
+            accounts=moment.seen.accounts,
         )
         found: Summary = summary_of(read, self._data_key)
         return Captured(
@@ -177,9 +180,16 @@ class RowsCapture:
             tables=found.tables,
             objects=found.objects,
             position=moment.position,
-            left_out=tuple(entry for database in moment.seen for entry in database.left_out),
+            left_out=tuple(
+                entry for database in moment.seen.databases for entry in database.left_out
+            ),
             text_losses=self._plan.text_losses,
-            fallbacks=(*self._plan.fallbacks, *moment.fallbacks, *_without_rows(moment.seen)),
+            fallbacks=(
+                *self._plan.fallbacks,
+                *moment.fallbacks,
+                *_without_rows(moment.seen),
+                *(said for account in moment.seen.accounts for said in account.not_carried),
+            ),
             warnings=tuple(notice.message for notice in self._store.writer.notices),
             shared=self._shared(read),
         )
@@ -247,7 +257,7 @@ def _losses(server: Server, database: str, options: RowsOptions) -> Iterator[Tex
         yield replace(loss, database=database)
 
 
-def _without_rows(seen: Sequence[SeenDatabase]) -> Iterator[str]:
-    for database in seen:
+def _without_rows(seen: Seen) -> Iterator[str]:
+    for database in seen.databases:
         for name in database.without_rows:
             yield f"without rows, its definition only: {database.name}.{name}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ulasis_backup.methods.index import Index, TableRows
 from ulasis_backup.model import ObjectKind, ObjectSummary, TableSummary
+from ulasis_backup.mysql.accounts import to_json
 from ulasis_backup.mysql.definitions import TABLE, Definition, digest_bytes
 from ulasis_backup.repository import canonical
 from ulasis_backup.repository.manifest import Plain
@@ -34,6 +35,7 @@ def summary_of(index: Index, data_key: DataKey | None) -> Summary:
     listed = [
         *([t.database, t.name, t.definition, t.rows_digest] for t in tables),
         *([o.database, str(o.kind), o.name, o.digest, o.position] for o in objects),
+        *(["account", keyed(canonical.to_bytes(to_json(a)), data_key)] for a in index.accounts),
     ]
     digest = keyed(canonical.to_bytes({"contents": listed}), data_key)
     plain = Plain(bytes=sum(table.bytes for table in tables), digest=digest)

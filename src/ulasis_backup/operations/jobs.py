@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from ulasis_backup.config import KEY_HINT
 from ulasis_backup.errors import SettingsError, UlasisError
 from ulasis_backup.events import BytesMoved, Notice
 from ulasis_backup.methods.base import Capture
@@ -75,7 +76,11 @@ def requests(
     rows = RowsOptions(
         exclude=patterns(config.settings.backup_exclude),
         schema_only=patterns(config.settings.backup_schema_only),
+        accounts=config.settings.backup_accounts,
     )
+    if rows.accounts and not config.encrypt:
+        message = "accounts hold password hashes, and the backup would not be encrypted"
+        raise SettingsError(message, hint=f"{KEY_HINT}; or leave accounts out")
     one = BackupRequest(
         databases=databases,
         selection=config.databases if config.databases == ("*",) else (),
@@ -87,8 +92,9 @@ def requests(
     if config.settings.backup_method == "rows":
         return (one,)
     if rows != RowsOptions():
-        message = "only the rows method can leave tables out"
-        raise SettingsError(message, hint="use --method rows, or drop --exclude and --schema-only")
+        message = "only the rows method can leave tables out or keep accounts"
+        hint = "use --method rows, or drop --exclude, --schema-only and --accounts"
+        raise SettingsError(message, hint=hint)
     return tuple(replace(one, databases=(name,), selection=()) for name in databases)
 
 

@@ -34,7 +34,7 @@ from ulasis_backup.operations.compare import Comparison
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.jobs import BackupRequest
 from ulasis_backup.operations.preflight import check_target
-from ulasis_backup.operations.rows_source import open_rows
+from ulasis_backup.operations.rows_source import Choice, open_rows
 from ulasis_backup.operations.source import Source, inexact
 from ulasis_backup.operations.sql_source import open_orphan, open_sql
 from ulasis_backup.operations.verify import verify
@@ -49,7 +49,8 @@ class RestoreRequest:
     """What to restore, and how.
 
     ``database`` is which one of a backup of several; ``tables`` restores those alone, of a rows
-    backup, loaded in a certain ``way`` where one is asked for.
+    backup, loaded in a certain ``way`` where one is asked for. ``accounts`` restores the accounts
+    that such a backup keeps as well.
     """
 
     name: PayloadName
@@ -57,6 +58,7 @@ class RestoreRequest:
     target: str = ""
     tables: tuple[str, ...] = ()
     way: Way | None = None
+    accounts: bool = False
     safety_backup: bool = True
     compare: bool = True
     orphan: bool = False
@@ -145,11 +147,18 @@ def _open(context: Context, request: RestoreRequest) -> Source:
     )
     if manifest.header.method == "rows":
         return open_rows(
-            context, manifest, database=request.database, tables=request.tables, way=request.way
+            context,
+            manifest,
+            Choice(
+                database=request.database,
+                tables=request.tables,
+                way=request.way,
+                accounts=request.accounts,
+            ),
         )
-    if request.tables or request.way:
-        message = f"{request.name} is a dump: single tables cannot be taken out of it"
-        raise SettingsError(message, hint="restore it whole with --target-database, and copy them")
+    if request.tables or request.way or request.accounts:
+        message = f"{request.name} is a dump: it has no single tables, ways to load, or accounts"
+        raise SettingsError(message, hint="restore it whole, with --target-database beside the old")
     if request.database not in ("", *manifest.header.databases):
         message = f"{request.name} does not hold {request.database}"
         raise SettingsError(message, hint=f"it is of {manifest.header.databases[0]}")

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import SettingsError
-from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
+from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.index import Index
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_definition
 from ulasis_backup.methods.rows_restore import DatabaseContents, build_database
 from ulasis_backup.methods.summary import summary_of
 from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind, ServerVersion, TextLoss
+from ulasis_backup.mysql.account_creation import create_accounts, refuse_accounts
 from ulasis_backup.mysql.definitions import TABLE, Definition
 from ulasis_backup.mysql.loading import Way
 from ulasis_backup.mysql.schema import ELSEWHERE
@@ -37,6 +38,16 @@ _ENGINE = re.compile(rb"\) ENGINE=(\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What of a backup is wanted: one database, some tables of it, accounts; how to load it."""
+
+    database: str = ""
+    tables: tuple[str, ...] = ()
+    accounts: bool = False
+    way: Way | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowsSource:
     """One database of a checked rows backup; see ``source.Source``.
 
@@ -57,7 +68,7 @@ class RowsSource:
     text_losses: tuple[TextLoss, ...]
     partial: bool
     only_tables: frozenset[str] | None
-    way: Way | None
+    choice: Choice
 
     @property
     def method(self) -> str:
@@ -95,8 +106,13 @@ class RowsSource:
             client=False,
         )
 
-    def notices(self, server: Server, target: str) -> Iterator[str]:  # noqa: ARG002 (of Source)
-        """Yield the tables that come back empty."""
+    def notices(self, server: Server, target: str) -> Iterator[str]:
+        """Yield the tables that come back empty, and what is to be known of accounts."""
+        if self.choice.accounts:
+            renamed = {self.database: target}
+            yield from refuse_accounts(
+                server, self.part.accounts, renamed=renamed, databases=[self.database]
+            )
         with_rows = {table.head.source.table for table in self.part.tables}
         for definition in self.definitions:
             if definition.kind == TABLE and definition.name not in with_rows:
@@ -118,8 +134,14 @@ class RowsSource:
             read=self.reader.read,
             jobs=jobs(context),
             on_bytes=lambda done: context.observe(BytesMoved(done=done)),
-            way=self.way,
+            way=self.choice.way,
         )
+        if self.choice.accounts:
+            renamed = {self.database: target}
+            for said in create_accounts(
+                server, self.part.accounts, renamed=renamed, databases=[self.database]
+            ):
+                context.observe(Notice(message=said))
         return self._contents(definitions)
 
     def compare(self, context: Context, target: str, expected: Contents) -> Comparison:
@@ -150,12 +172,9 @@ class RowsSource:
 def open_rows(
     context: Context,
     manifest: Manifest,
-    *,
-    database: str = "",
-    tables: tuple[str, ...] = (),
-    way: Way | None = None,
+    choice: Choice,
 ) -> RowsSource:
-    """Read one database of a trusted rows backup whole, or some *tables* of it.
+    """Read one database of a trusted rows backup whole, or what *choice* says of it.
 
     Raises IntegrityError and its children, BlobMissing, SettingsError for names it does not hold.
     """
@@ -164,12 +183,15 @@ def open_rows(
     if details is None or name is None:
         msg = "a trusted manifest has details and the name of a payload"
         raise TypeError(msg)
-    chosen = database or header.databases[0]
+    chosen = choice.database or header.databases[0]
     if chosen not in header.databases:
         message = f"{name} does not hold {chosen}"
         raise SettingsError(message, hint=f"it holds: {', '.join(header.databases)}")
     index = index_of(context, manifest)
-    part = _part(index, chosen, frozenset(tables))
+    if choice.accounts and not index.accounts:
+        message = f"{name} holds no accounts"
+        raise SettingsError(message, hint="make backups with --accounts, or restore without")
+    part = _part(index, chosen, frozenset(choice.tables))
     reader = RangeReader(context, index)
     contents = contents_of(part, manifest.data_key)
     total = contents.plain.bytes
@@ -194,8 +216,8 @@ def open_rows(
         left_out=tuple(entry for entry in details.left_out if entry.database == chosen),
         text_losses=tuple(loss for loss in details.text_losses if loss.database == chosen),
         partial=header.partial,
-        only_tables=frozenset(tables) or None,
-        way=way,
+        only_tables=frozenset(choice.tables) or None,
+        choice=choice,
     )
 
 
@@ -226,6 +248,7 @@ def _part(index: Index, database: str, tables: frozenset[str]) -> Index:
         options={database: index.options[database]},
         definitions={database: definitions},
         tables=rows,
+        accounts=index.accounts,
     )
 
 
