@@ -32,8 +32,10 @@ PORTABLE = (
     (
         "CREATE TABLE texts (id INT AUTO_INCREMENT PRIMARY KEY, c CHAR(9) COLLATE utf8mb4_bin, "
         "v VARCHAR(50) CHARACTER SET latin1, j VARCHAR(50) CHARACTER SET sjis, "
-        "u VARCHAR(50) CHARACTER SET utf16 COLLATE utf16_unicode_ci, o TEXT CHARACTER SET utf8mb3, "
-        "g VARCHAR(20) CHARACTER SET gbk, n CHAR(3) CHARACTER SET ucs2, "
+        "u VARCHAR(50) CHARACTER SET utf16 COLLATE utf16_unicode_ci, "
+        "o TEXT CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci, "
+        "g VARCHAR(20) CHARACTER SET gbk, "
+        "n CHAR(3) CHARACTER SET ucs2 COLLATE ucs2_bin, "
         "k VARCHAR(20) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT 'it''s \\\\ ` ) 0x', "
         "bin BINARY(4) DEFAULT 'ab', vb VARBINARY(9) DEFAULT 0x00FF27, bl LONGBLOB, "
         "up VARCHAR(30) DEFAULT (UPPER('x')), UNIQUE KEY uk (k, id), KEY part (o(10)), "
@@ -81,8 +83,8 @@ PORTABLE = (
     "CREATE TABLE hashed (id INT PRIMARY KEY, v INT) PARTITION BY KEY (id) PARTITIONS 3",
     "INSERT INTO hashed VALUES (1, 1), (2, 2), (3, 3)",
     (
-        "CREATE TABLE `odd ``name, (x)` (`co``l )` INT PRIMARY KEY, `select` INT, up INT, "
-        "CONSTRAINT self FOREIGN KEY (up) REFERENCES `odd ``name, (x)` (`co``l )`) "
+        "CREATE TABLE `odd ``name, (x)` (`co(l )` INT PRIMARY KEY, `select` INT, up INT, "
+        "CONSTRAINT self FOREIGN KEY (up) REFERENCES `odd ``name, (x)` (`co(l )`) "
         "ON DELETE SET NULL)"
     ),
     "INSERT INTO `odd ``name, (x)` VALUES (1, 2, NULL), (3, NULL, 1)",
