@@ -21,6 +21,9 @@ LANGUAGES = {
     "ro": "romanian", "sk": "slovak", "sl": "slovenian", "sv": "swedish", "tr": "turkish",
     "vi": "vietnamese",
 }  # fmt: skip
+LATE = (11, 5, 0)
+"""Since this MariaDB a TIMESTAMP goes to 2106, and time ends then in system-versioned tables."""
+
 UNICODE_9 = "characters newer than Unicode 9 may compare otherwise"
 _BACK = {long: short for short, long in LANGUAGES.items()}
 _NEW = re.compile(r"utf8mb4_(?:(?P<language>[a-z_]+)_)?0900_(?P<rest>ai_ci|as_cs|as_ci)")
@@ -72,6 +75,13 @@ class Way:
     def to_mariadb(self) -> bool:
         """Tell whether it goes from MySQL to MariaDB."""
         return self.crosses and self.target.flavour is Flavour.MARIADB
+
+    @property
+    def loses_times(self) -> bool:
+        """Tell whether a TIMESTAMP may be later on the source than on the target."""
+        late = self.source.flavour is Flavour.MARIADB and self.source.numbers >= LATE
+        late_there = self.target.flavour is Flavour.MARIADB and self.target.numbers >= LATE
+        return late and not late_there
 
     @property
     def there(self) -> str:

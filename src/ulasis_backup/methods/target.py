@@ -36,7 +36,7 @@ _OPTIONS = (
     rb"| KEY_BLOCK_SIZE=\d+| (?:DATA|INDEX) DIRECTORY ?= ?" + STRING + rb"|/\*!\d+ TABLESPACE "
     rb"[^*]*\*/| `(?:page_compressed|page_compression_level|encrypted|encryption_key_id)`=\S+"
 )
-_PARTITIONED = rb"\s(?:/\*!\d+ )?PARTITION BY "
+_PARTITIONED = rb"\s+(?:/\*!\d+ )?PARTITION BY "
 
 
 def check_on_target(

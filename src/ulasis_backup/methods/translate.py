@@ -10,17 +10,26 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ulasis_backup.methods.collations import Way, counterpart
+from ulasis_backup.methods.collations import LATE, Way, counterpart
 from ulasis_backup.methods.index import TableRows
-from ulasis_backup.methods.translate_objects import translate_object
+from ulasis_backup.methods.translate_objects import setting_there, translate_object
 from ulasis_backup.methods.translate_tables import constraint_names, translate_table
 from ulasis_backup.methods.translate_text import Notes
-from ulasis_backup.model import Flavour, ServerVersion
+from ulasis_backup.model import DatabaseOptions, Flavour, ServerVersion
 from ulasis_backup.mysql.columns import Column
 from ulasis_backup.mysql.definitions import TABLE, Definition
 
 ENDS = ("2038-01-19 03:14:07.999999", "2106-02-07 06:28:15.999999")
 """When a row of a system-versioned table ends that has not ended: until MariaDB 11.4, and since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslatedOptions:
+    """What ``CREATE DATABASE`` says on the target, with notices and problems as in Translation."""
+
+    options: DatabaseOptions
+    notices: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +85,30 @@ def translate(
     )
 
 
+def translate_options(
+    options: DatabaseOptions,
+    *,
+    source: ServerVersion,
+    target: ServerVersion,
+    collations: Mapping[str, str] | None = None,
+) -> TranslatedOptions:
+    """Return *options* of a database for *target*.
+
+    Where its collation is unknown there the nearest is taken: tables have theirs said.
+    """
+    way = Way(source=source, target=target, collations=collations or {})
+    notes = Notes()
+    collation = setting_there(options.collation, way, notes, "the database", near=DEFAULT_IS)
+    if way.to_mysql and options.comment:
+        notes.notice("the database", f"{way.there} has no comments on databases: it goes")
+    comment = "" if way.to_mysql else options.comment
+    changed = replace(options, collation=collation, comment=comment)
+    return TranslatedOptions(options=changed, notices=notes.notices, problems=notes.problems)
+
+
+DEFAULT_IS = "its default collation, {name}, becomes {near}: tables have theirs said"
+
+
 def _repeated(definitions: Iterable[Definition]) -> frozenset[str]:
     """Return the names of constraints that more than one table has."""
     tables = [definition for definition in definitions if definition.kind == TABLE]
@@ -111,5 +144,5 @@ def _row_end(column: Column, way: Way) -> Column:
     """Return the end of rows such that those which have not ended have not ended there either."""
     if way.crosses or way.target.flavour is not Flavour.MARIADB:
         return column
-    old, new = (ENDS[version.numbers >= (11, 5, 0)] for version in (way.source, way.target))
+    old, new = (ENDS[version.numbers >= LATE] for version in (way.source, way.target))
     return column if old == new else replace(column, bind=f"REPLACE({{}}, '{old}', '{new}')")

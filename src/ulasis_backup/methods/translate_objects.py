@@ -31,6 +31,7 @@ ONLY_MARIADB = {
     ObjectKind.PACKAGE_BODY: "packages",
 }
 NEAREST = {Flavour.MYSQL: "utf8mb4_0900_ai_ci", Flavour.MARIADB: "utf8mb4_unicode_520_ci"}
+LITERALS = "its literals, of collation {name}, are compared by {near} there"
 AS_IT_IS = "its text is sent as it is and may fail there; it comes after all rows"
 _RETURNS = re.compile(rb"\) RETURNS [^\n]*")
 _ROLE = re.compile(rb"CREATE (?:ALGORITHM=\w+ )?DEFINER=`(?:[^`]|``)*`(?!@)")
@@ -110,11 +111,19 @@ def _charset(name: str, way: Way, notes: Notes, what: str) -> str:
 
 def _setting(name: str, way: Way, notes: Notes, what: str) -> str:
     """Return the collation that literals of a body are given on the target."""
+    return setting_there(name, way, notes, what, near=LITERALS)
+
+
+def setting_there(name: str, way: Way, notes: Notes, what: str, *, near: str) -> str:
+    """Return the collation of the target for a setting *name*, or the nearest.
+
+    *near* is what is noted then, with ``{name}`` and ``{near}``.
+    """
     found = counterpart(name, way) if name else None
     if found is None and name.startswith("utf8mb4_"):
-        near = NEAREST[way.target.flavour]
-        notes.notice(what, f"its literals, of collation {name}, are compared by {near} there")
-        return near
+        nearest = NEAREST[way.target.flavour]
+        notes.notice(what, near.format(name=name, near=nearest))
+        return nearest
     if found is None and name:
-        notes.problem(what, f"it was made with collation {name}, unknown to {way.there}")
+        notes.problem(what, f"collation {name} is unknown to {way.there}, and none there is equal")
     return found.name if found else name

@@ -150,6 +150,10 @@ def _column(item: bytes, found: re.Match[bytes], table: Table) -> bytes:
         table.problem(f"{way.there} has no type {kind}", what)
     if json_there:
         table.notice("JSON is text there, with a check; MariaDB keeps it as MySQL shows it", what)
+    if way.crosses and find_outside(rb" GENERATED ALWAYS AS \(", item):
+        table.notice("its values are computed anew there", what)
+    if kind == "timestamp" and way.loses_times:
+        table.notice(f"{way.there} has no TIMESTAMP after 2038-01-19: such rows fail to load", what)
     if way.to_mysql:
         item = _column_to_mysql(item, kind, what, table)
     elif way.to_mariadb:
@@ -335,8 +339,10 @@ def _options_to_mysql(tail: bytes, table: Table) -> bytes:
 
     def option(match: re.Match[bytes]) -> bytes:
         name = (match["own"] or match["name"] or match["page"]).decode()
+        # They come as their author wrote them.
+        name = name.lower() if match["own"] else name
         asked = re.search(rb"=\W*(?:yes|on|1)\W*\Z", match[0], re.IGNORECASE)
-        if name.lower() == "encrypted" and asked:
+        if name == "encrypted" and asked:
             table.problem(f"its files are encrypted, which {there} does not take over from here")
         else:
             table.notice(f"{there} has no option {name}: it goes")
