@@ -151,7 +151,7 @@ def _column(item: bytes, found: re.Match[bytes], table: Table) -> bytes:
     if json_there:
         table.notice("JSON is text there, with a check; MariaDB keeps it as MySQL shows it", what)
     if way.crosses and find_outside(rb" GENERATED ALWAYS AS \(", item):
-        table.notice("its values are computed anew there", what)
+        table.notice(ANEW, what)
     if kind == "timestamp" and way.loses_times:
         table.notice(f"{way.there} has no TIMESTAMP after 2038-01-19: such rows fail to load", what)
     if way.to_mysql:
@@ -175,6 +175,7 @@ def _column_to_mysql(item: bytes, kind: str, what: str, table: Table) -> bytes:
     return _bracketed(item, large=bool(LARGE.fullmatch(kind)))
 
 
+ANEW = "its values are computed anew there, and may differ, e.g. in the last digits of a division"
 GEOMETRY = (
     "its bytes stay as they are; as text MySQL shows latitude first where the SRID is a "
     "geographic one, MariaDB never does"
