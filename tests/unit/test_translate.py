@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ulasis_backup.errors import SettingsError
 from ulasis_backup.methods.collations import Way, counterpart, default_collation
 from ulasis_backup.methods.index import Range, TableHead, TableRows
 from ulasis_backup.methods.target import trial_text
@@ -91,6 +92,15 @@ def test_a_person_may_say_which_collation_stands_for_which() -> None:
     assert found.notices == (
         "column t.a: collation utf8mb4_uca1400_ai_ci becomes utf8mb4_0900_ai_ci; as was asked for",
     )
+
+
+def test_a_wish_counts_on_the_same_server_too_and_has_to_be_a_name() -> None:
+    shown = "`a` varchar(9) COLLATE utf8mb4_general_ci"
+    wanted = {"UTF8MB4_general_ci": "utf8mb4_bin"}
+    found = translate([table(shown)], [], source=OLD, target=OLD, collations=wanted)
+    assert b"`a` varchar(9) COLLATE utf8mb4_bin" in found.definitions[0].text
+    with pytest.raises(SettingsError, match="is no collation"):
+        translate([], [], source=OLD, target=OLD, collations={"a": "b; DROP"})
 
 
 def test_a_character_set_alone_is_given_its_collation() -> None:

@@ -67,6 +67,11 @@ class Way:
         return not self.crosses and self.target.numbers[:2] < self.source.numbers[:2]
 
     @property
+    def changes(self) -> bool:
+        """Tell whether anything may have to be changed; if not, definitions are left alone."""
+        return self.crosses or self.goes_back or bool(self.collations)
+
+    @property
     def to_mysql(self) -> bool:
         """Tell whether it goes from MariaDB to MySQL."""
         return self.crosses and self.target.flavour is Flavour.MYSQL

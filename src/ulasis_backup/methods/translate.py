@@ -6,10 +6,13 @@ next to no translation, for their text is the same on all servers.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ulasis_backup.errors import SettingsError
 from ulasis_backup.methods.collations import LATE, Way, counterpart
 from ulasis_backup.methods.index import TableRows
 from ulasis_backup.methods.translate_objects import setting_there, translate_object
@@ -56,10 +59,10 @@ def translate(
 ) -> Translation:
     """Return what *target* takes of *definitions* and *tables* of one database on *source*.
 
-    *collations* says which collation is to stand for which, where a person decided so; names in
-    small letters.
+    *collations* says which collation is to stand for which, where a person decided so. Raises
+    SettingsError where one of them is no name.
     """
-    way = Way(source=source, target=target, collations=collations or {})
+    way = _way(source, target, collations)
     notes = Notes()
     sources = {table.head.source.table: table for table in tables}
     repeated = _repeated(definitions)
@@ -68,7 +71,7 @@ def translate(
         if definition.kind != TABLE:
             translated.append(translate_object(definition, way, notes))
             continue
-        if not way.crosses and not way.goes_back:
+        if not way.changes:
             translated.append(definition)
             continue
         found = sources.get(definition.name)
@@ -96,7 +99,7 @@ def translate_options(
 
     Where its collation is unknown there the nearest is taken: tables have theirs said.
     """
-    way = Way(source=source, target=target, collations=collations or {})
+    way = _way(source, target, collations)
     notes = Notes()
     collation = setting_there(options.collation, way, notes, "the database", near=DEFAULT_IS)
     if way.to_mysql and options.comment:
@@ -107,6 +110,17 @@ def translate_options(
 
 
 DEFAULT_IS = "its default collation, {name}, becomes {near}: tables have theirs said"
+
+
+def _way(source: ServerVersion, target: ServerVersion, collations: Mapping[str, str] | None) -> Way:
+    """Return the way, with names in small letters; raises SettingsError for what is no name."""
+    for name in itertools.chain.from_iterable((collations or {}).items()):
+        if not re.fullmatch(r"\w+", name, re.ASCII):
+            raise SettingsError(
+                f"{name!r} is no collation", hint="name one that SHOW COLLATION shows"
+            )
+    asked = {name.lower(): there for name, there in (collations or {}).items()}
+    return Way(source=source, target=target, collations=asked)
 
 
 def _repeated(definitions: Iterable[Definition]) -> frozenset[str]:
@@ -126,7 +140,7 @@ def _rows(table: TableRows, way: Way) -> TableRows:
 
 
 def _column(column: Column, way: Way) -> Column:
-    if not way.crosses and not way.goes_back:
+    if not way.changes:
         return column
     found = counterpart(column.collation, way) if column.collation else None
     column = replace(column, collation=found.name if found else column.collation)

@@ -46,7 +46,7 @@ def translate_object(definition: Definition, way: Way, notes: Notes) -> Definiti
         if way.to_mysql:
             notes.problem(what, f"{way.there} has no {missing}")
         return definition
-    if not way.crosses and not way.goes_back:
+    if not way.changes:
         return definition
     return replace(
         definition,
