@@ -289,6 +289,7 @@ def test_the_end_of_time_is_that_of_the_target() -> None:
     ):
         (after,) = translate([], [before], source=source, target=target).tables
         assert after.head.source.columns[-1].bind == bind
+        assert (after.head.source.columns[-1].select == "`row_end`") == (bind == "{}")
 
 
 def test_moments_that_an_older_server_does_not_have_are_told() -> None:

@@ -39,6 +39,9 @@ class TranslatedOptions:
 class Translation:
     """Definitions and tables for the target.
 
+    The columns of ``tables`` say how rows are written there, and how they are read there so that
+    they give the packets of the source again, for comparisons.
+
     ``notices`` say what is changed, ``problems`` what cannot go there: with any of them the
     definitions are of no use.
     """
@@ -159,4 +162,7 @@ def _row_end(column: Column, way: Way) -> Column:
     if way.crosses or way.target.flavour is not Flavour.MARIADB:
         return column
     old, new = (ENDS[version.numbers >= LATE] for version in (way.source, way.target))
-    return column if old == new else replace(column, bind=f"REPLACE({{}}, '{old}', '{new}')")
+    if old == new:
+        return column
+    select = f"REPLACE({column.select}, '{new}', '{old}')"
+    return replace(column, select=select, bind=f"REPLACE({{}}, '{old}', '{new}')")
