@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.portrait import SUPPORT, Portrait, different, load_script, portrait
+from support.portrait import SUPPORT, Portrait, different, load_blocks, load_script, portrait
 from support.server import Command, command_for, fresh_database
-from ulasis_backup.methods import load
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
 
@@ -207,22 +206,6 @@ def test_equal_data_gives_equal_plain_bytes(
 
 
 UNPRINTABLE = ("routine_comment_charset",)
-
-
-def load_blocks(
-    server: Server, database: str, path: Path, *, leave: tuple[str, ...] = (), only: str = ""
-) -> None:
-    """Load the parts of *path*, each of which begins with a line ``-- == name``."""
-    head, *parts = path.read_text(encoding="utf-8").split("\n-- == ")
-    kept = [
-        part
-        for part in parts
-        if (name := part.partition("\n")[0]) == "session"
-        or (name not in leave and only in ("", name))
-    ]
-    assert head
-    text = "".join(f"\n-- == {part}" for part in kept)
-    load.run_script(iter([text.encode()]), server, database)
 
 
 def run_statements(server: Server, database: str, *statements: str) -> None:

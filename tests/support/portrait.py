@@ -64,6 +64,22 @@ def load_script(server: Server, database: str, path: Path) -> None:
     load.run_script(iter([path.read_bytes()]), server, database, programs_folder=folder)
 
 
+def load_blocks(
+    server: Server, database: str, path: Path, *, leave: tuple[str, ...] = (), only: str = ""
+) -> None:
+    """Load the parts of *path*, each of which begins with a line ``-- == name``."""
+    head, *parts = path.read_text(encoding="utf-8").split("\n-- == ")
+    kept = [
+        part
+        for part in parts
+        if (name := part.partition("\n")[0]) == "session"
+        or (name not in leave and only in ("", name))
+    ]
+    assert head
+    text = "".join(f"\n-- == {part}" for part in kept)
+    load.run_script(iter([text.encode()]), server, database)
+
+
 def _tables(server: Server, database: str) -> list[tuple[str, str]]:
     rows = server.query(
         "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",

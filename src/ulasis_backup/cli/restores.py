@@ -49,6 +49,10 @@ def restore(  # noqa: PLR0913 (one argument for each option)
         bool,
         typer.Option("--accounts", help="rows: create missing accounts, give back their rights."),
     ] = False,
+    collation: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="rows: a collation for one that the target lacks."),
+    ] = None,
     jobs: Jobs = None,
     load_by: Annotated[
         str,
@@ -80,6 +84,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             tables=_listed(tables),
             way=_way(load_by),
             accounts=accounts,
+            collations=_pairs(collation or []),
             safety_backup=not skip_pre_restore_backup,
             compare=not no_compare,
             orphan=orphan,
@@ -95,6 +100,14 @@ def restore(  # noqa: PLR0913 (one argument for each option)
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _pairs(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = [tuple(text.split("=")) for text in texts]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):  # noqa: PLR2004 (a pair)
+        message = "--collation takes two names: OLD=NEW"
+        raise SettingsError(message, hint="e.g. utf8mb4_uca1400_ai_ci=utf8mb4_0900_ai_ci")
+    return tuple((old, new) for old, new in pairs)
 
 
 def _way(text: str) -> Way | None:

@@ -24,6 +24,7 @@ from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.streams.keys import DataKey, new_data_key, wrap
 from ulasis_backup.streams.pipeline import Chunks, Meter, flow, threads
 
+LOST_BY = {"sql": "the dump program's text", "rows": "rows as text"}
 LONGEST_PREFIX = 60
 """Characters: where the names of several databases are longer the first one stands for them."""
 
@@ -231,7 +232,7 @@ def _tell(context: Context, run: _Run, captured: Captured, *, stored: Size, seco
     for loss in captured.text_losses:
         context.observe(
             Notice(
-                message=f"lost by the dump program's text: {load.describe(loss)}",
+                message=f"lost by {LOST_BY[run.method]}: {load.describe(loss)}",
                 hint="see docs/format.md, What text loses, for what to do",
             )
         )

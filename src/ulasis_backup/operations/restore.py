@@ -50,7 +50,8 @@ class RestoreRequest:
 
     ``database`` is which one of a backup of several; ``tables`` restores those alone, of a rows
     backup, loaded in a certain ``way`` where one is asked for. ``accounts`` restores the accounts
-    that such a backup keeps as well.
+    that such a backup keeps as well. ``collations`` are pairs: which one is to stand for which
+    on a server that lacks it.
     """
 
     name: PayloadName
@@ -59,6 +60,7 @@ class RestoreRequest:
     tables: tuple[str, ...] = ()
     way: Way | None = None
     accounts: bool = False
+    collations: tuple[tuple[str, str], ...] = ()
     safety_backup: bool = True
     compare: bool = True
     orphan: bool = False
@@ -154,6 +156,7 @@ def _open(context: Context, request: RestoreRequest) -> Source:
                 tables=request.tables,
                 way=request.way,
                 accounts=request.accounts,
+                collations=request.collations,
             ),
         )
     if request.tables or request.way or request.accounts:
@@ -291,7 +294,7 @@ def _replace(
     context.observe(PhaseBegan(name="load", subject=plan.target, total=total, exact=True))
     try:
         if source.only_tables is None:
-            load.make_database(server, plan.target, source.database_options)
+            load.make_database(server, plan.target, source.options_for(server))
         else:
             server.run(f"CREATE DATABASE IF NOT EXISTS {quote(plan.target)}")
         kept = frozenset((entry.kind, entry.name) for entry in source.left_out)

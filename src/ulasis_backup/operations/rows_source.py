@@ -6,19 +6,27 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ulasis_backup.errors import SettingsError
+from ulasis_backup.errors import ServerUnsuitable, SettingsError
 from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.index import Index
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_definition
 from ulasis_backup.methods.rows_restore import DatabaseContents, build_database
 from ulasis_backup.methods.summary import summary_of
+from ulasis_backup.methods.target import check_on_target
+from ulasis_backup.methods.translate import (
+    TranslatedOptions,
+    Translation,
+    translate,
+    translate_options,
+)
 from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind, ServerVersion, TextLoss
+from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.account_creation import create_accounts, refuse_accounts
 from ulasis_backup.mysql.definitions import TABLE, Definition
 from ulasis_backup.mysql.loading import Way
 from ulasis_backup.mysql.schema import ELSEWHERE
-from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.compare import Comparison
 from ulasis_backup.operations.compare_rows import Wanted, compare_rows
 from ulasis_backup.operations.context import Context
@@ -39,12 +47,16 @@ _ENGINE = re.compile(rb"\) ENGINE=(\w+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What of a backup is wanted: one database, some tables of it, accounts; how to load it."""
+    """What of a backup is wanted: one database, some tables of it, accounts; how to load it.
+
+    ``collations`` are pairs: which one is to stand for which on another kind of server.
+    """
 
     database: str = ""
     tables: tuple[str, ...] = ()
     accounts: bool = False
     way: Way | None = None
+    collations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +87,9 @@ class RowsSource:
         """Return the name of the method."""
         return "rows"
 
-    @property
-    def database_options(self) -> DatabaseOptions | None:
-        """Return what CREATE DATABASE would say."""
-        return self.part.options[self.database]
+    def options_for(self, server: Server) -> DatabaseOptions | None:
+        """Return what CREATE DATABASE says on *server*."""
+        return self._options(server).options
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
@@ -107,7 +118,22 @@ class RowsSource:
         )
 
     def notices(self, server: Server, target: str) -> Iterator[str]:
-        """Yield the tables that come back empty, and what is to be known of accounts."""
+        """Yield what is changed for the server, tables that come back empty, facts of accounts.
+
+        Raises ServerUnsuitable for what the server cannot take.
+        """
+        translation, options = self._translated(server), self._options(server)
+        there = schema.database_options(server, target) is not None
+        tried = check_on_target(server, translation, database=target if there else None)
+        problems = [*options.problems, *translation.problems, *tried]
+        if problems:
+            more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004
+            message = f"the target cannot take this backup: {'; '.join(problems[:5])}{more}"
+            hint = "restore it on a server of its own kind; see docs/reference/across-servers.md"
+            if any("collation" in problem for problem in problems):
+                hint += "; or say which collation is to stand for another: --collation OLD=NEW"
+            raise ServerUnsuitable(message, hint=hint)
+        yield from (*options.notices, *translation.notices)
         if self.choice.accounts:
             renamed = {self.database: target}
             yield from refuse_accounts(
@@ -122,15 +148,16 @@ class RowsSource:
 
     def expect_renamable(self, target: str) -> None:
         """Raise Refused unless every definition can be rewritten for *target*."""
-        self._renamed(target)
+        self._renamed(self.definitions, target)
 
     def load(self, context: Context, server: Server, target: str) -> Contents:
         """Build the database; see ``source.Source``."""
-        definitions = self._renamed(target)
+        translation = self._translated(server)
+        definitions = self._renamed(translation.definitions, target)
         build_database(
             server.login,
             target,
-            DatabaseContents(definitions=definitions, tables=self.part.tables),
+            DatabaseContents(definitions=definitions, tables=translation.tables),
             read=self.reader.read,
             jobs=jobs(context),
             on_bytes=lambda done: context.observe(BytesMoved(done=done)),
@@ -146,9 +173,11 @@ class RowsSource:
 
     def compare(self, context: Context, target: str, expected: Contents) -> Comparison:
         """Read *target* again, range by range, and compare; raises CouldNotCheck."""
+        with connect(context.config.reading) as server:
+            tables = self._translated(server).tables
         wanted = Wanted(
             database=self.database,
-            part=self.part,
+            part=replace(self.part, tables=tables),
             contents=expected,
             epoch=self.reader.epoch,
             data_key=self.data_key,
@@ -157,12 +186,29 @@ class RowsSource:
         )
         return compare_rows(context, target, wanted, jobs=jobs(context))
 
-    def _renamed(self, target: str) -> tuple[Definition, ...]:
+    def _renamed(self, definitions: tuple[Definition, ...], target: str) -> tuple[Definition, ...]:
         if target == self.database:
-            return self.definitions
-        known = frozenset(definition.name for definition in self.definitions)
+            return definitions
+        known = frozenset(definition.name for definition in definitions)
         rename = Rename(old=self.database, new=target, known=known)
-        return tuple(rewrite_definition(definition, rename) for definition in self.definitions)
+        return tuple(rewrite_definition(definition, rename) for definition in definitions)
+
+    def _translated(self, server: Server) -> Translation:
+        return translate(
+            self.definitions,
+            self.part.tables,
+            source=self.server,
+            target=server.version,
+            collations=dict(self.choice.collations),
+        )
+
+    def _options(self, server: Server) -> TranslatedOptions:
+        return translate_options(
+            self.part.options[self.database],
+            source=self.server,
+            target=server.version,
+            collations=dict(self.choice.collations),
+        )
 
     def _contents(self, definitions: tuple[Definition, ...]) -> Contents:
         index = replace(self.part, definitions={self.database: definitions})

@@ -60,9 +60,8 @@ class Source(Protocol):
         """Return what it holds."""
         ...
 
-    @property
-    def database_options(self) -> DatabaseOptions | None:
-        """Return what CREATE DATABASE would say; None where that is not known."""
+    def options_for(self, server: Server) -> DatabaseOptions | None:
+        """Return what CREATE DATABASE says on *server*; None where that is not known."""
         ...
 
     @property

@@ -74,6 +74,10 @@ class SqlSource:
         """Return the name of the method."""
         return "sql"
 
+    def options_for(self, server: Server) -> DatabaseOptions | None:  # noqa: ARG002 (of Source)
+        """Return what CREATE DATABASE would say."""
+        return self.database_options
+
     @property
     def only_tables(self) -> frozenset[str] | None:
         """Return None: a dump is loaded whole."""
