@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource, row_source, rows_select
 from ulasis_backup.mysql.keys import table_key
 from ulasis_backup.mysql.loading import Way, loading_session
+from ulasis_backup.mysql.losses import TYPED_JSON, inexact_columns
 from ulasis_backup.mysql.rows import check
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
@@ -41,14 +43,6 @@ def scratch() -> Iterator[ScratchServer]:
     """Return a server with a binlog that lets any function be created."""
     with own_server("--log-bin", "--server-id=1", "--log-bin-trust-function-creators=1") as running:
         yield running
-
-
-@pytest.fixture
-def reader(scratch: ScratchServer) -> Iterator[Server]:
-    """Return a session that reads as a backup does."""
-    with connect(scratch.login) as opened:
-        opened.run("SET character_set_results = NULL")
-        yield opened
 
 
 @pytest.fixture(params=list(Way), ids=str)
@@ -93,10 +87,16 @@ class Pair:
     def packets(self, table: str = "t") -> bytes:
         return packets_of(self.reader, self.source(table))
 
+    @property
+    def ways(self) -> list[Way]:
+        return [way for way in Way if way is not Way.BULK or self.server.is_mariadb]
+
     def copy_form(self, table: str) -> None:
         """Make the copy of a table anew, without rows."""
         like = f"{quote(self.database)}.{quote(table)}"
-        self.server.run(f"CREATE OR REPLACE TABLE {quote(self.copy)}.{quote(table)} LIKE {like}")
+        name = f"{quote(self.copy)}.{quote(table)}"
+        self.server.run(f"DROP TABLE IF EXISTS {name}")
+        self.server.run(f"CREATE TABLE {name} LIKE {like}")
 
     def loaded(self, way: Way, table: str = "t") -> tuple[bytes, bytes]:
         """Load a table's rows into one of the same form; return the packets of both."""
@@ -112,28 +112,68 @@ class Pair:
         return self.server.value(f"SELECT COUNT(*) FROM {quote(self.copy)}.{table}")
 
 
+@contextlib.contextmanager
+def pair_on(running: ScratchServer) -> Iterator[Pair]:
+    """Open two empty databases on a server."""
+    with (
+        connect(running.login) as server,
+        connect(running.login) as reader,
+        fresh_database(running.login) as database,
+        fresh_database(running.login, "copy") as copy,
+    ):
+        reader.run("SET character_set_results = NULL")
+        yield Pair(login=running.login, server=server, reader=reader, database=database, copy=copy)
+
+
 @pytest.fixture
-def pair(scratch: ScratchServer, server: Server, reader: Server, database: str) -> Iterator[Pair]:
-    """Return two empty databases."""
-    with fresh_database(scratch.login, "copy") as copy:
-        yield Pair(login=scratch.login, server=server, reader=reader, database=database, copy=copy)
+def pair(scratch: ScratchServer) -> Iterator[Pair]:
+    """Return two empty databases on the system's MariaDB."""
+    with pair_on(scratch) as opened:
+        yield opened
 
 
-def test_every_trap_comes_back_to_the_byte(pair: Pair) -> None:
-    load_script(pair.server, pair.database, SUPPORT / "trap_schema.sql")
+@pytest.fixture
+def any_pair(any_server: ScratchServer) -> Iterator[Pair]:
+    """Return two empty databases on each server in turn, where files may be loaded."""
+    with pair_on(any_server) as opened:
+        variables = ("local_infile", "log_bin_trust_function_creators")
+        before = [opened.server.value(f"SELECT @@GLOBAL.{name}") for name in variables]
+        for name in variables:
+            opened.server.run(f"SET GLOBAL {name} = 1")
+        yield opened
+        for name, value in zip(variables, before, strict=True):
+            opened.server.run(f"SET GLOBAL {name} = {value}")
+
+
+def test_every_trap_comes_back_to_the_byte(any_pair: Pair) -> None:
+    pair = any_pair
+    script = "trap_schema.sql" if pair.server.is_mariadb else "trap_schema_mysql.sql"
+    load_script(pair.server, pair.database, SUPPORT / script)
     sources = [pair.source(name) for name in tables_of(pair.reader, pair.database)]
     before = {source.table: packets_of(pair.reader, source) for source in sources}
-    for way in Way:
+    named = inexact_columns(pair.server, pair.database, tuple(before))
+    inexact = {loss.table for loss in named if loss.what == TYPED_JSON}
+    for way in pair.ways:
         with loading_session(pair.login, pair.copy, way=way) as session:
             assert session.way is way
             for source in sources:
                 pair.copy_form(source.table)
                 rows = before[source.table]
                 assert session.loader(source).load(rows) == check(rows, len(source.columns))
-        for source in sources:
-            after = packets_of(pair.reader, replace(source, database=pair.copy))
-            assert (way, source.table, after) == (way, source.table, before[source.table])
-    assert len(sources) > 90
+        after = {
+            source.table: packets_of(pair.reader, replace(source, database=pair.copy))
+            for source in sources
+        }
+        assert {name for name in after if after[name] != before[name]} == inexact
+    assert len(sources) > 60
+
+
+def test_a_server_without_the_bulk_protocol_says_so(mysql_server: ScratchServer) -> None:
+    with (
+        pytest.raises(LoadFailed, match="does not speak the bulk protocol"),
+        loading_session(mysql_server.login, "mysql", way=Way.BULK),
+    ):
+        pass
 
 
 MANY = ", ".join(f"'m{number}'" for number in range(62))
