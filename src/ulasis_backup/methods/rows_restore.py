@@ -27,8 +27,11 @@ from ulasis_backup.mysql.server import Server, connect, quote, quote_bytes
 DEFER = 1 << 20
 """Bytes of rows from which on it pays to add keys later: to find out if it is safe takes DDL."""
 
-AHEAD = 2
-"""Ranges that are read while others are loaded, over all sessions: memory is bounded by it."""
+AHEAD = 1
+"""Ranges that are held beside those which are being loaded: memory is bounded by it."""
+
+READERS = 1
+"""Threads that read: each keeps some of the memory that it has used, 30 MB with glibc."""
 
 BODIES = (
     ObjectKind.FUNCTION, ObjectKind.PROCEDURE, ObjectKind.PACKAGE, ObjectKind.PACKAGE_BODY,
@@ -87,9 +90,9 @@ def build_database(
 ) -> None:
     """Fill *database*, which exists and holds none of these objects, with *contents*.
 
-    *read* returns a range's row packets and is called by several threads, unless the range is
-    inline. *on_bytes* is told how many bytes of row packets are loaded so far. With *tables* no
-    other tables are built; other objects are, so leave out of *contents* what is not wanted.
+    *read* returns a range's row packets, unless it is inline; one thread of ours calls it.
+    *on_bytes* is told how many bytes of row packets are loaded so far. With *tables* no other
+    tables are built; other objects are, so leave out of *contents* what is not wanted.
     Events that were on are switched on at the end. Raises LoadFailed, which names the object,
     ServerUnreachable, IntegrityError, and what *read* raises; then nothing runs any more, and the
     database is incomplete.
@@ -186,7 +189,9 @@ class _Building:
         for part, data in self._ahead.ranges(plan.rows):
             if loader.load(data) != part.rows:
                 raise IntegrityError(f"a range of {_shown(plan)} has other rows", hint=HINT)
-            self._count(len(data))
+            self._count(part.bytes)
+            # Not held while the next one is read.
+            del data
         self._need_count(session.server, plan.rows)
         for alter in plan.keys:
             self._alter(session.server, plan, alter)
@@ -237,7 +242,7 @@ class _Ahead:
     def __init__(self, read: Read) -> None:
         self._read = read
         self._room = threading.Semaphore(AHEAD)
-        self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="read")
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
     def __enter__(self) -> None:
         return None
@@ -250,7 +255,7 @@ class _Ahead:
         following: Future[bytes] | None = None
         try:
             for number, part in enumerate(table.ranges):
-                data = following.result() if following else self._packets(part)
+                data = (following or self._pool.submit(self._packets, part)).result()
                 if following:
                     self._room.release()
                 following = self._begin(table.ranges[number + 1 : number + 2])

@@ -12,7 +12,7 @@ from ulasis_backup.mysql.layout import Layout, Piece
 from ulasis_backup.mysql.rows import fields
 from ulasis_backup.mysql.server import quote
 
-PIECE = 2 << 20
+PIECE = 1 << 20
 """Bytes of row packets in a statement: more is not faster, and takes more memory here."""
 
 
