@@ -37,7 +37,8 @@ class RangeReader:
 
     def __init__(self, context: Context, index: Index) -> None:
         self.epoch = epoch_of(index.begin)
-        self._objects = ObjectReader(context.repository.storage, self.epoch)
+        # Chains of different ranges share nothing, so that remembered bases would only take room.
+        self._objects = ObjectReader(context.repository.storage, self.epoch, cache=0)
 
     def read(self, part: Range) -> bytes:
         """Return the row packets of *part*, of the size and fingerprint that the index says.
