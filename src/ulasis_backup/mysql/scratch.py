@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -189,11 +190,17 @@ def _wait_until_ready(process: subprocess.Popen[bytes], login: Login, folder: Pa
         if process.poll() is not None or time.monotonic() > deadline:
             message = f"a scratch server did not start: {_last_words(folder)}"
             raise ScratchServerFailed(message, hint=_space_hint(folder))
-        # Only once there is a socket: PyMySQL leaks one of its own when it cannot connect.
-        if Path(login.socket).exists():
+        # Only once somebody listens: PyMySQL leaks a socket of its own when it cannot connect.
+        if _listens(login.socket):
             with contextlib.suppress(ServerUnreachable), connect(login):
                 return
         time.sleep(POLL_SECONDS)
+
+
+def _listens(path: str) -> bool:
+    """Tell whether a server listens on the socket at *path*; its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def _last_words(folder: Path) -> str:
