@@ -42,6 +42,13 @@ DISASTER = (
 )
 
 
+A_DAY_OF_WORK = (
+    "UPDATE reviews SET rating = 1 + (rating + 1) % 5 WHERE id % 100 = 7",
+    "DELETE FROM replies WHERE id % 200 = 3",
+)
+COPY = f"{DATABASE}_copy"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoWorld:
     """A running scratch server with the sample database, and an empty repository."""
@@ -82,6 +89,16 @@ def compare_with(world: DemoWorld, made: MadeBackup) -> tuple[Contents, Comparis
 def back_up_sample(world: DemoWorld) -> MadeBackup:
     """Back the sample database up."""
     return back_up(world.context, BackupRequest(databases=(DATABASE,), note="demo"))
+
+
+def back_up_rows(world: DemoWorld) -> tuple[MadeBackup, MadeBackup]:
+    """Back the sample up by ``rows`` twice, with a few rows changed in between."""
+    request = BackupRequest(databases=(DATABASE,), method="rows", note="demo")
+    first = back_up(world.context, request)
+    with connect(world.login, database=DATABASE) as server:
+        for statement in A_DAY_OF_WORK:
+            server.run(statement)
+    return first, back_up(world.context, request)
 
 
 def _config(login: Login, folder: Path) -> Config:
