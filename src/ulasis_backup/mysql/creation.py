@@ -167,19 +167,25 @@ def _collated(server: Server, database: str, collation: str) -> Iterator[None]:
 def _statement(server: Server, definition: Definition) -> bytes:
     text = definition.text
     if definition.kind == TABLE:
-        text = hex_strings(text)
-        if not server.is_mariadb:
-            text = _without_own_collations(text)
-        spot = auto_increment_spot(text)
-        if spot is not None and "auto_increment" in definition.extra:
-            position = definition.extra["auto_increment"].encode()
-            text = b"%s AUTO_INCREMENT=%s%s" % (text[:spot], position, text[spot:])
+        text = table_statement(definition, mariadb=server.is_mariadb)
     elif definition.kind == ObjectKind.EVENT:
         match = _status(definition)
         if match and match["status"] == b"ENABLE":
             begin, end = match.span("status")
             text = text[:begin] + b"DISABLE" + text[end:]
     return _converted(server, definition, text)
+
+
+def table_statement(definition: Definition, *, mariadb: bool) -> bytes:
+    """Return the CREATE TABLE of a table, with its AUTO_INCREMENT."""
+    text = hex_strings(definition.text)
+    if not mariadb:
+        text = _without_own_collations(text)
+    spot = auto_increment_spot(text)
+    if spot is not None and "auto_increment" in definition.extra:
+        position = definition.extra["auto_increment"].encode()
+        text = b"%s AUTO_INCREMENT=%s%s" % (text[:spot], position, text[spot:])
+    return text
 
 
 def _without_own_collations(text: bytes) -> bytes:
@@ -211,30 +217,35 @@ def _put(server: Server, sequence: Definition) -> None:
 
 
 def _converted(server: Server, definition: Definition, text: bytes) -> bytes:
-    """Return *text* with what the server shows as UTF-8 in the character set of the old client.
-
-    That is, of triggers the definer, of events all but the body, of routines type and comment; on
-    MySQL also all before the body of a trigger, and name and definer of a routine.
-    """
+    """Return *text* with what the server shows as UTF-8 in the character set of the old client."""
     charset = definition.charset_client
-    if charset in UTF8 or definition.kind == ObjectKind.VIEW or text.isascii():
+    if charset in UTF8 or text.isascii():
         return text
-    if not server.is_mariadb or definition.kind in (ObjectKind.TRIGGER, ObjectKind.EVENT):
-        end = _end_of_head(server, definition, text)
-        text = _in_charset(server, text[:end], charset) + text[end:]
-    if definition.kind in (ObjectKind.TRIGGER, ObjectKind.EVENT):
-        return text
-    returns = _RETURNS.search(text)
-    comment = definition.extra.get("comment", "")
-    shown = b"    COMMENT '%s'\n" % _escaped(comment, definition.sql_mode)
-    for part in (returns[0] if returns else b"", shown):
+    for part in shown_as_utf8(definition, text, mariadb=server.is_mariadb):
         if not part.isascii():
             text = text.replace(part, _in_charset(server, part, charset), 1)
     return text
 
 
-def _end_of_head(server: Server, definition: Definition, text: bytes) -> int:
-    head = None if server.is_mariadb else _MYSQL_TRIGGER.match(text)
+def shown_as_utf8(definition: Definition, text: bytes, *, mariadb: bool) -> tuple[bytes, ...]:
+    """Return the parts of *text* that are UTF-8, whatever the client's character set was.
+
+    That is, of triggers the definer, of events all but the body, of routines type and comment; on
+    MySQL also all before the body of a trigger, and name and definer of a routine.
+    """
+    if definition.kind == ObjectKind.VIEW:
+        return ()
+    head = text[: _end_of_head(definition, text, mariadb=mariadb)]
+    if definition.kind in (ObjectKind.TRIGGER, ObjectKind.EVENT):
+        return (head,)
+    returns = _RETURNS.search(text)
+    comment = _escaped(definition.extra.get("comment", ""), definition.sql_mode)
+    shown = returns[0] if returns else b"", b"    COMMENT '%s'\n" % comment
+    return shown if mariadb else (head, *shown)
+
+
+def _end_of_head(definition: Definition, text: bytes, *, mariadb: bool) -> int:
+    head = None if mariadb else _MYSQL_TRIGGER.match(text)
     head = head or _HEAD.match(text)
     end = head.end() if head else 0
     status = _STATUS.match(text, end) if definition.kind == ObjectKind.EVENT else None

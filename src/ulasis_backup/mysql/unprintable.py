@@ -44,7 +44,9 @@ def refuse_unprintable(server: Server, database: str) -> None:
 def _unprintable(server: Server, database: str) -> Iterator[tuple[str, str, str]]:
     for sql in BODIES:
         for kind, name, client, body in server.query(sql, (database,)):
-            why = _trouble(str(kind).lower(), str(client), str(body or ""))
+            why = trouble(str(client), str(body or ""))
+            if str(kind) == "EVENT" and not why and ";;" in str(body):
+                why = "its body holds ';;', on which the dump program never ends"
             if why:
                 yield str(kind).lower(), str(name), why
     for sql in NAMES:
@@ -54,8 +56,11 @@ def _unprintable(server: Server, database: str) -> Iterator[tuple[str, str, str]
                 yield "the name", str(name), "it holds a line that is --"
 
 
-def _trouble(kind: str, client: str, body: str) -> str:
-    """Return what the programs would misread in *body*, empty if nothing."""
+def trouble(client: str, body: str) -> str:
+    """Return what the client program would misread in *body*, empty if nothing.
+
+    *client* is the character set of the client that wrote it.
+    """
     if "\0" in body:
         return "its body holds a NUL byte"
     if client in BACKSLASH_TRAILS and not body.isascii():
@@ -64,6 +69,4 @@ def _trouble(kind: str, client: str, body: str) -> str:
         return "a line of its body begins with the word DELIMITER"
     if _CONTROL_COMMENT.search(body):
         return "its body holds a comment that begins with a control character"
-    if kind == "event" and ";;" in body:
-        return "its body holds ';;', on which the dump program never ends"
     return ""
