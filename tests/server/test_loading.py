@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.portrait import SUPPORT, load_script
-from support.server import fresh_database, own_server, run_all
+from support.server import free_port, fresh_database, own_server, run_all, servers_folder
 from ulasis_backup.errors import (
     IntegrityError,
     LoadFailed,
@@ -21,14 +21,14 @@ from ulasis_backup.errors import (
 )
 from ulasis_backup.methods.index import TableHead
 from ulasis_backup.methods.reading import order
-from ulasis_backup.model import Login
+from ulasis_backup.model import Login, Secret
 from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource, row_source, rows_select
 from ulasis_backup.mysql.keys import table_key
 from ulasis_backup.mysql.loading import Way, loading_session
 from ulasis_backup.mysql.losses import TYPED_JSON, inexact_columns
 from ulasis_backup.mysql.rows import check
-from ulasis_backup.mysql.scratch import ScratchServer
+from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
 from ulasis_backup.mysql.server import Server, connect, quote
 from ulasis_backup.mysql.wire import read_rows
 
@@ -385,3 +385,25 @@ def test_without_the_binlog_nothing_reaches_it(pair: Pair) -> None:
             session.loader(source).load(before)
         grown.append(pair.server.query("SHOW MASTER STATUS") != position)
     assert grown == [False, True]
+
+
+def test_the_bulk_protocol_goes_over_tls() -> None:
+    # From 11.4 on MariaDB makes its own certificate.
+    port = free_port()
+    network = ("--skip-networking=0", "--bind-address=127.0.0.1", f"--port={port}")
+    folder = servers_folder("mariadb-11.8")
+    with (
+        scratch_server(options=network, programs_folder=folder) as running,
+        pair_on(running) as pair,
+    ):
+        pair.server.run("CREATE USER u@'127.0.0.1' IDENTIFIED BY 'secret'")
+        pair.server.run("GRANT ALL ON *.* TO u@'127.0.0.1'")
+        pair.make("CREATE TABLE t (a INT, b BLOB)", "INSERT INTO t VALUES (1, 'x'), (2, NULL)")
+        pair.copy_form("t")
+        login = Login(
+            host="127.0.0.1", port=port, user="u", password=Secret("secret"), ssl_require=True
+        )
+        with loading_session(login, pair.copy, way=Way.BULK) as session:
+            assert session.server.has_tls
+            assert session.loader(pair.source()).load(pair.packets()) == 2
+        assert packets_of(pair.reader, replace(pair.source(), database=pair.copy)) == pair.packets()

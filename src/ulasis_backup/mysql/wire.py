@@ -1,11 +1,11 @@
 """Row packets as the server sends them: the text protocol, read without parsing a value.
 
-The only module that uses PyMySQL's private parts. A packet is a 3-byte length (little endian), a
-sequence byte, and the payload: for each column a length-encoded string, 0xFB for NULL. In the
-canonical form the sequence byte is zero, for it depends on where in a result a row stands. A row
-of 0xFFFFFF bytes or more spans several packets. Source: the client/server protocol documents of
-MySQL and MariaDB, "text resultset row"; PyMySQL does not ask for CLIENT_DEPRECATE_EOF, so that a
-result ends with an EOF packet (0xFE, shorter than 9 bytes).
+With commands.py the only module that uses PyMySQL's private parts. A packet is a 3-byte length
+(little endian), a sequence byte, and the payload: for each column a length-encoded string, 0xFB
+for NULL. In the canonical form the sequence byte is zero, for it depends on where in a result a
+row stands. A row of 0xFFFFFF bytes or more spans several packets. Source: the client/server
+protocol documents of MySQL and MariaDB, "text resultset row"; PyMySQL does not ask for
+CLIENT_DEPRECATE_EOF, so that a result ends with an EOF packet (0xFE, shorter than 9 bytes).
 """
 
 from __future__ import annotations
