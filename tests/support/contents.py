@@ -9,7 +9,7 @@ from ulasis_backup.methods.index import Range, TableRows
 from ulasis_backup.methods.look import RowsOptions, look
 from ulasis_backup.methods.reading import RowsReader
 from ulasis_backup.methods.rows_restore import DatabaseContents
-from ulasis_backup.model import Login
+from ulasis_backup.model import DatabaseOptions, Login
 from ulasis_backup.mysql.server import connect
 from ulasis_backup.mysql.wire import Packets
 
@@ -23,6 +23,7 @@ class Taken:
 
     contents: DatabaseContents
     objects: dict[str, bytes]
+    options: DatabaseOptions
 
     def read(self, part: Range) -> bytes:
         return self.objects[part.name] if part.inline is None else part.inline
@@ -62,5 +63,7 @@ def take(login: Login, database: str, *, target: int = 1 << 16) -> Taken:
         reader = RowsReader([server], keep, before=None, options=options)
         tables = tuple(reader.read(seen.tables))
     return Taken(
-        contents=DatabaseContents(definitions=seen.definitions, tables=tables), objects=objects
+        contents=DatabaseContents(definitions=seen.definitions, tables=tables),
+        objects=objects,
+        options=seen.options,
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ulasis_backup.errors import DumpFailed
 from ulasis_backup.methods.index import Range, TableRows
 from ulasis_backup.methods.rows_restore import BODIES, LAST, DatabaseContents
-from ulasis_backup.model import Flavour, ObjectKind
+from ulasis_backup.model import DatabaseOptions, Flavour, ObjectKind
 from ulasis_backup.mysql.creation import TABLE_MODES, shown_as_utf8, table_statement
 from ulasis_backup.mysql.definitions import TABLE, UTF8, Definition
 from ulasis_backup.mysql.rows import to_values
@@ -39,6 +39,11 @@ SET @ulasis_check_constraint_checks = @@check_constraint_checks, check_constrain
 /*M!101100 SET system_versioning_insert_history = 1 */;
 /*M!110201 SET character_set_collations = '' */;
 """
+HEAD_MYSQL = """\
+/*!80013 SET sql_require_primary_key = 0 */;
+/*!80030 SET sql_generate_invisible_primary_key = 0 */;
+/*!80400 SET restrict_fk_on_non_standard_key = 0 */;
+"""
 FOOT_MARIADB = """\
 SET check_constraint_checks = @ulasis_check_constraint_checks;
 """
@@ -64,9 +69,15 @@ def unexportable(definitions: Sequence[Definition]) -> tuple[tuple[Definition, s
 
 
 def export_sql(
-    contents: DatabaseContents, *, read: Callable[[Range], bytes], flavour: Flavour
+    contents: DatabaseContents,
+    *,
+    options: DatabaseOptions,
+    read: Callable[[Range], bytes],
+    flavour: Flavour,
 ) -> Iterator[bytes]:
     """Yield a dump of *contents* for a server of *flavour*, the one that they came from.
+
+    The database that it is loaded into gets the character set and collation of *options*.
 
     *read* returns the row packets of a range that is not inline. Raises DumpFailed, before
     anything is yielded, for the first object that a text cannot carry, and what *read* raises.
@@ -74,15 +85,20 @@ def export_sql(
     for one, why in unexportable(contents.definitions):
         message = f"{one.kind} {one.name!r} cannot be exported: {why}"
         raise DumpFailed(message, hint=HINT)
-    return _export(contents, read, flavour)
+    return _export(contents, options, read, flavour)
 
 
 def _export(
-    contents: DatabaseContents, read: Callable[[Range], bytes], flavour: Flavour
+    contents: DatabaseContents,
+    options: DatabaseOptions,
+    read: Callable[[Range], bytes],
+    flavour: Flavour,
 ) -> Iterator[bytes]:
     mariadb = flavour is Flavour.MARIADB
     program = "mariadb" if mariadb else "mysql"
-    yield (HEAD.format(program=program) + (HEAD_MARIADB if mariadb else "")).encode()
+    yield (HEAD.format(program=program) + (HEAD_MARIADB if mariadb else HEAD_MYSQL)).encode()
+    charset, collation = options.character_set, options.collation
+    yield f"ALTER DATABASE CHARACTER SET {charset} COLLATE {collation};\n".encode()
     for sequence in contents.of_kind(ObjectKind.SEQUENCE):
         yield from _sequence(sequence)
     modes = TABLE_MODES if mariadb else "ALLOW_INVALID_DATES"
@@ -93,7 +109,7 @@ def _export(
     for rows in contents.tables:
         yield from _rows(rows, read)
     for one in (*contents.of_kind(*BODIES), *_views(contents), *contents.of_kind(*LAST)):
-        yield from _object(one)
+        yield from _object(one, options.collation)
     yield ("\n" + (FOOT_MARIADB if mariadb else "") + FOOT).encode()
 
 
@@ -135,8 +151,11 @@ def _inserts(head: bytes, rows: Iterator[bytes]) -> Iterator[bytes]:
         yield head + b"\n" + b",\n".join(held) + b";\n"
 
 
-def _object(one: Definition) -> Iterator[bytes]:
-    """Yield what creates an object with a body, in the settings in which it was made."""
+def _object(one: Definition, collation: str) -> Iterator[bytes]:
+    """Yield what creates an object with a body, in the settings in which it was made.
+
+    *collation* is the database's own.
+    """
     delimiter = next(d for d in DELIMITERS if d.encode() not in one.text).encode()
     settings = [f"SET sql_mode = '{one.sql_mode}'"]
     if one.charset_client:
@@ -146,26 +165,16 @@ def _object(one: Definition) -> Iterator[bytes]:
         settings.append(f"SET time_zone = '{one.time_zone}'")
     if "created" in one.extra:
         settings.append(f"SET timestamp = {one.extra['created']}")
-    collated = one.database_collation
+    collated = one.database_collation not in ("", collation)
     if collated:
         # Objects with bodies remember the database's collation; there is no variable for it.
-        settings += [*REMEMBER, f"ALTER DATABASE COLLATE {collated}"]
+        settings.append(f"ALTER DATABASE COLLATE {one.database_collation}")
     yield "\n".join(["", *(f"{line};" for line in settings), ""]).encode()
     yield b"DELIMITER %s\n%s\n%s\nDELIMITER ;\n" % (delimiter, one.text, delimiter)
     after = ["SET NAMES utf8mb4 COLLATE utf8mb4_general_ci", "SET time_zone = '+00:00'"]
     after += ["SET timestamp = DEFAULT"] if "created" in one.extra else []
-    after += PUT_BACK if collated else []
+    after += [f"ALTER DATABASE COLLATE {collation}"] if collated else []
     yield "".join(f"{line};\n" for line in after).encode()
-
-
-REMEMBER = ["SET @ulasis_collation = @@collation_database"]
-PUT_BACK = [
-    "SET sql_mode = ''",
-    "SET @ulasis_sql = CONCAT('ALTER DATABASE COLLATE ', @ulasis_collation)",
-    "PREPARE ulasis_put_back FROM @ulasis_sql",
-    "EXECUTE ulasis_put_back",
-    "DEALLOCATE PREPARE ulasis_put_back",
-]
 
 
 def _views(contents: DatabaseContents) -> Iterator[Definition]:
