@@ -32,22 +32,6 @@ def scratch() -> Iterator[ScratchServer]:
 def test_the_client_program_makes_the_same_database_of_an_export(
     any_server: ScratchServer,
 ) -> None:
-<<<<<<< HEAD
-    server.run("CREATE DATABASE trap CHARACTER SET utf8mb4")
-    for script in ("trap_schema.sql", "trap_schema_qualified.sql"):
-        load_script(server, "trap", SUPPORT / script)
-    taken = take(scratch.login, "trap")
-    refused = {one.name for one, _ in unexportable(taken.contents.definitions)}
-    for one, _ in unexportable(taken.contents.definitions):
-        server.run(f"DROP {one.kind} trap.`{one.name}`")
-    kept = tuple(one for one in taken.contents.definitions if one.name not in refused)
-    contents = replace(taken.contents, definitions=kept)
-    before = portrait(server, "trap")
-    server.run("DROP DATABASE trap")
-    server.run("CREATE DATABASE trap CHARACTER SET utf8mb4")
-    load.run_script(export_sql(contents, read=taken.read, flavour=Flavour.MARIADB), server, "trap")
-    assert different(before, portrait(server, "trap")) == set()
-=======
     with shop_and_trap(any_server) as server:
         flavour = server.version.flavour
         mariadb = server.is_mariadb
@@ -72,7 +56,6 @@ def test_the_client_program_makes_the_same_database_of_an_export(
         load.run_script(script_text, server, "trap", programs_folder=folder)
         lost = {name.split()[-1] for name in different(before, portrait(server, "trap"))}
     assert lost == (set() if mariadb else {"trap_json_typed"})
->>>>>>> b184e86 (Export carries the database's character set; build and export tested on MariaDB 10.11, 11.8 and MySQL 9)
     assert len(refused) < 5
 
 

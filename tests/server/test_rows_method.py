@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,26 @@ def test_tables_that_were_excluded_stay_as_they_are(
     changed = different(before, portrait(server, orders))
     assert changed == {"rows of table orders", "checksum of table orders"}
     assert server.value(f"SELECT COUNT(*) FROM {quote(orders)}.orders") == 0
+
+
+def test_an_export_is_a_dump_that_any_client_loads(
+    orders: str, command: Command, server: Server, tmp_path: Path
+) -> None:
+    command = command.having(**ENCRYPTED)
+    made_by(command)
+    before = portrait(server, orders)
+    for name in ("dump.sql", "dump.sql.gz", "dump.sql.zst"):
+        command.ok("export", "latest", "-o", str(tmp_path / name))
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    again = command.run("export", "latest", "-o", str(tmp_path / "dump.sql"))
+    assert again.code == 23, again.said
+    wreck(server, orders)
+    run_all(server, orders, ["DROP TABLE intruder", "DROP DATABASE " + quote(orders)])
+    server.run(f"CREATE DATABASE {quote(orders)} CHARACTER SET utf8mb4")
+    plain = subprocess.run(["gzip", "-dc", tmp_path / "dump.sql.gz"], check=True, stdout=-1).stdout
+    client = ["mariadb", f"--socket={server.login.socket}", "--user=root", orders]
+    subprocess.run(client, check=True, input=plain)
+    assert different(before, portrait(server, orders)) == set()
 
 
 def test_every_trap_comes_back_without_any_loss(scratch: ScratchServer, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""``restore``: putting a backup back."""
+"""``restore`` and ``export``: putting a backup back, or taking a dump out of it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +29,7 @@ FromDatabase = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
     app.command("restore")(restore)
+    app.command("export")(export)
 
 
 def restore(  # noqa: PLR0913 (one argument for each option)
@@ -96,6 +98,37 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             one = replace(request, database=database)
             done.append(operation.restore(world, one, confirm=asked))
     _show_restored(session, done, dry_run=dry_run)
+
+
+def export(
+    context: typer.Context,
+    name: Name,
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="`.sql`, `.sql.gz` or `.sql.zst`."),
+    ],
+    tables: Tables = "",
+    from_database: FromDatabase = "",
+    allow_unauthenticated: AllowUnauthenticated = False,
+) -> None:
+    """Turn a rows backup into an ordinary dump that any client program loads."""
+    from ulasis_backup.cli.render import size  # noqa: PLC0415
+    from ulasis_backup.operations import export as operation  # noqa: PLC0415
+    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        request = operation.ExportRequest(
+            name=chosen_backup(world, name),
+            output=output,
+            database=from_database,
+            tables=_listed(tables),
+            allow_unauthenticated=allow_unauthenticated,
+        )
+        written = operation.export(world, request)
+    document = {"backup": str(request.name), "file": str(output), "bytes": written}
+    session.show(document, f"{request.name} is exported to {output} ({size(written)})")
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -62,9 +62,11 @@ INSERT INTO {name} VALUES ({position}, @ulasis_1, @ulasis_2, @ulasis_3, @ulasis_
 """
 
 
-def unexportable(definitions: Sequence[Definition]) -> tuple[tuple[Definition, str], ...]:
+def unexportable(
+    definitions: Sequence[Definition], flavour: Flavour
+) -> tuple[tuple[Definition, str], ...]:
     """Return the objects that no client program could create from a text, each with the reason."""
-    found = ((one, _why_not(one)) for one in definitions)
+    found = ((one, _why_not(one, flavour)) for one in definitions)
     return tuple((one, why) for one, why in found if why)
 
 
@@ -82,7 +84,7 @@ def export_sql(
     *read* returns the row packets of a range that is not inline. Raises DumpFailed, before
     anything is yielded, for the first object that a text cannot carry, and what *read* raises.
     """
-    for one, why in unexportable(contents.definitions):
+    for one, why in unexportable(contents.definitions, flavour):
         message = f"{one.kind} {one.name!r} cannot be exported: {why}"
         raise DumpFailed(message, hint=HINT)
     return _export(contents, options, read, flavour)
@@ -104,7 +106,7 @@ def _export(
     modes = TABLE_MODES if mariadb else "ALLOW_INVALID_DATES"
     yield b"\nSET sql_mode = '%s';\n" % modes.encode()
     for table in contents.of_kind(TABLE):
-        yield b"%s;\n" % table_statement(table)
+        yield b"%s;\n" % table_statement(table, mariadb=mariadb)
     yield b"\nSET sql_mode = '%s';\n" % ROW_MODES.encode()
     for rows in contents.tables:
         yield from _rows(rows, read)
@@ -190,11 +192,11 @@ def _views(contents: DatabaseContents) -> Iterator[Definition]:
         yield left.pop(name)
 
 
-def _why_not(one: Definition) -> str:
+def _why_not(one: Definition, flavour: Flavour) -> str:
     """Return why a client program cannot create *one*; empty if it can."""
     client = one.charset_client
-    foreign = client not in UTF8
-    if foreign and any(not part.isascii() for part in shown_as_utf8(one, one.text)):
+    shown = shown_as_utf8(one, one.text, mariadb=flavour is Flavour.MARIADB)
+    if client not in UTF8 and any(not part.isascii() for part in shown):
         return f"its head holds letters beside ASCII, and its client's character set is {client}"
     if all(delimiter.encode() in one.text for delimiter in DELIMITERS):
         return "it holds every delimiter that we know"

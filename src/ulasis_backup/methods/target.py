@@ -29,7 +29,9 @@ _LEFT_OUT = re.compile(
     rb"(?:FULLTEXT|VECTOR) KEY |CONSTRAINT " + QUOTED + rb" FOREIGN KEY |PERIOD FOR SYSTEM_TIME",
     re.DOTALL,
 )
-_SEQUENCE = rb"\b(?:nextval|lastval|setval)\("
+_UNTRIABLE = rb"\b(?:nextval|lastval|setval)\(|PERIOD FOR (?!SYSTEM_TIME)|ENGINE=(?:MRG_MyISAM|MERGE)\b"
+"""Tables that cannot be temporary ones, or mean nothing without others."""
+
 _ROW_TIME = rb"GENERATED ALWAYS AS ROW (?:START|END)"
 _OPTIONS = (
     rb" WITH SYSTEM VERSIONING| WITHOUT SYSTEM VERSIONING| ROW_FORMAT=COMPRESSED"
@@ -142,7 +144,7 @@ def _same(one: str, other: str) -> bool:
 def trial_text(definition: Definition) -> bytes | None:
     """Return the CREATE TEMPORARY TABLE that tries a table, None where there is none."""
     name, found = _NAME.match(definition.text), table_items(definition.text)
-    if name is None or found is None or find_outside(_SEQUENCE, definition.text):
+    if name is None or found is None or find_outside(_UNTRIABLE, definition.text):
         return None
     _, items, end = found
     times = {name_of(item[: _end(item)]) for item in items if find_outside(_ROW_TIME, item)}

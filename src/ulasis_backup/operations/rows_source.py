@@ -123,7 +123,8 @@ class RowsSource:
         Raises ServerUnsuitable for what the server cannot take.
         """
         translation, options = self._translated(server), self._options(server)
-        there = schema.database_options(server, target) is not None
+        # Where they came from they can be made again; elsewhere each table is tried.
+        there = self._is_foreign(server) and schema.database_options(server, target) is not None
         tried = check_on_target(server, translation, database=target if there else None)
         problems = [*options.problems, *translation.problems, *tried]
         if problems:
@@ -201,6 +202,11 @@ class RowsSource:
             target=server.version,
             collations=dict(self.choice.collations),
         )
+
+    def _is_foreign(self, server: Server) -> bool:
+        """Tell whether *server* may not know all that the backup's server knew."""
+        same = server.version.flavour is self.server.flavour
+        return not same or server.version.numbers < self.server.numbers
 
     def _options(self, server: Server) -> TranslatedOptions:
         return translate_options(
