@@ -29,7 +29,9 @@ _LEFT_OUT = re.compile(
     rb"(?:FULLTEXT|VECTOR) KEY |CONSTRAINT " + QUOTED + rb" FOREIGN KEY |PERIOD FOR SYSTEM_TIME",
     re.DOTALL,
 )
-_UNTRIABLE = rb"\b(?:nextval|lastval|setval)\(|PERIOD FOR (?!SYSTEM_TIME)|ENGINE=(?:MRG_MyISAM|MERGE)\b"
+_UNTRIABLE = (
+    rb"\b(?:nextval|lastval|setval)\(|PERIOD FOR (?!SYSTEM_TIME)|ENGINE=(?:MRG_MyISAM|MERGE)\b"
+)
 """Tables that cannot be temporary ones, or mean nothing without others."""
 
 _ROW_TIME = rb"GENERATED ALWAYS AS ROW (?:START|END)"

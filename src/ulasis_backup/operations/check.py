@@ -16,10 +16,13 @@ from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.context import Context, chosen_databases
+from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.repository.repository import listing
 
 ROUND_TRIP_BYTES = 4096
 LITTLE_SPACE = 1 << 30
+BETTER = {"FLUSH_TABLES": ("RELOAD",)}
+"""Rights that hold others."""
 
 
 class State(StrEnum):
@@ -115,7 +118,11 @@ def _repository(context: Context) -> Iterator[Finding]:
 def _server(context: Context, server: Server) -> Iterator[Finding]:
     yield _tls(server)
     yield from _guarded("server settings", lambda: _server_settings(server))
-    yield from _guarded("programs", lambda: _programs(context, server))
+    rows = context.config.settings.backup_method == "rows"
+    if rows:
+        yield from _guarded("moment", lambda: _moment(context, server))
+    else:
+        yield from _guarded("programs", lambda: _programs(context, server))
     for database in chosen_databases(context.config, server):
         yield from _guarded("privileges", lambda name=database: _privileges(context, server, name))  # type: ignore[misc]
     yield _binlog(server)
@@ -143,6 +150,26 @@ def _programs(context: Context, server: Server) -> Iterator[Finding]:
     dump = programs.dump_program(server.version, folder=folder)
     client = programs.client_program(server.version, folder=folder)
     yield _ok("programs", f"{dump.path} and {client.path}")
+
+
+def _moment(context: Context, server: Server) -> Iterator[Finding]:
+    """Say how several sessions get to see one moment."""
+    databases = chosen_databases(context.config, server)
+    missing = privileges.missing_for_rows(server, databases)
+    if missing:
+        raise privileges.refuse(missing, partial_hint=False)
+    wished = tuple(
+        entry
+        for entry in privileges.missing_for_moment(server)
+        if not privileges.has_global(server, entry.right, "SUPER", *BETTER.get(entry.right, ()))
+    )
+    if not wished:
+        yield _ok("moment", f"{jobs(context)} sessions can see one moment")
+        return
+    hint = privileges.refuse(wished, partial_hint=False).hint
+    rights = ", ".join(dict.fromkeys(entry.right for entry in wished))
+    message = f"without {rights} tables are locked for the instant when the sessions begin"
+    yield _warning("moment", message, hint)
 
 
 def _privileges(context: Context, server: Server, database: str) -> Iterator[Finding]:
