@@ -103,12 +103,13 @@ def prune(context: typer.Context) -> None:
         "backups": done.backups, "listed": done.listed, "deleted": done.deleted.objects,
         "deleted_bytes": done.deleted.bytes, "grace_hours": hours,
     }  # fmt: skip
-    session.show(
-        document,
-        f"{done.deleted.objects:,} objects deleted ({size(done.deleted.bytes)})",
-        f"{done.listed:,} more are needed by none of the {done.backups} backups; a prune after "
-        f"{hours:g} hours deletes them",
-    )
+    lines = [f"{done.deleted.objects:,} objects deleted ({size(done.deleted.bytes)})"]
+    if done.listed:
+        lines.append(
+            f"{done.listed:,} more are needed by none of the {done.backups} backups; a prune after "
+            f"{hours:g} hours deletes them"
+        )
+    session.show(document, *lines)
 
 
 def _state(entry: Entry) -> str:

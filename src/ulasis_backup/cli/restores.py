@@ -199,7 +199,8 @@ def _lines(done: Restored, *, dry_run: bool) -> list[str]:
     lines = [f"{done.plan.target} is restored from {done.plan.backup} in {done.seconds:.1f} s"]
     if done.comparison:
         tables = len(done.comparison.actual.tables)
-        lines.append(f"  compared: {tables} tables and every other object are equal to the backup")
+        others = "their triggers" if done.plan.tables else "every other object"
+        lines.append(f"  compared: {tables} tables and {others} are equal to the backup")
         if done.lossy:
             lines.append("  the backup itself is not exact: its text has lost what is noted below")
         lines += [f"  note: {text}" for text in done.comparison.moved]

@@ -191,17 +191,16 @@ class RowsCapture:
                 *(said for account in moment.seen.accounts for said in account.not_carried),
             ),
             warnings=tuple(notice.message for notice in self._store.writer.notices),
-            shared=self._shared(read),
+            shared=self._shared(),
         )
 
-    def _shared(self, read: Index) -> Shared:
-        writer = self._store.writer
-        ranges = [part for table in read.tables for part in table.ranges if part.name]
+    def _shared(self) -> Shared:
+        used, written = self._store.writer.used, self._store.writer.written
         return Shared(
-            objects=len(read.objects),
-            bytes=sum({part.name: part.stored for part in ranges}.values()),
-            new_objects=writer.written.objects,
-            new_bytes=writer.written.bytes,
+            objects=used.objects,
+            bytes=used.bytes,
+            new_objects=written.objects,
+            new_bytes=written.bytes,
         )
 
 

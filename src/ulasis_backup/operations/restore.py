@@ -77,6 +77,7 @@ class RestorePlan:
     server: str
     target: str
     method: str
+    tables: tuple[str, ...]
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
     created: tuple[str, ...]
@@ -208,6 +209,7 @@ def _plan(
         server=server.login.endpoint,
         target=target,
         method=source.method,
+        tables=tuple(sorted(source.only_tables or ())),
         replaced=tuple(sorted(have & want)),
         removed=tuple(sorted(have - want - left_out)),
         created=tuple(sorted(want - have)),

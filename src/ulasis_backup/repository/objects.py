@@ -103,6 +103,12 @@ class ObjectWriter:
         with self._lock:
             return tuple(self._notices)
 
+    @property
+    def used(self) -> Tally:
+        """Return what the backup will need: every object once, bases included."""
+        sizes = self._used()
+        return Tally(objects=len(sizes), bytes=sum(sizes.values()))
+
     def keep(self, data: bytes, base: Stored | None) -> Stored:
         """Return where *data* lies, storing it unless it lies there already.
 
