@@ -138,10 +138,13 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 def _head(server: Server, database: str, table: str) -> TableHead:
     source = row_source(server, database, table)
     key = table_key(server, database, table)
-    # Several rows of a table's history share a key; only its order is of use then.
-    return TableHead(
-        source=source, key=replace(key, cuttable=False) if key and source.versioned else key
-    )
+    if key is None:
+        return TableHead(source=source, key=None)
+    # Several rows of a table's history share a key, and the values of generated columns are not
+    # read; only the order of such a key is of use then.
+    values = {column.name for column in source.columns}
+    readable = not source.versioned and all(column.name in values for column in key.columns)
+    return TableHead(source=source, key=replace(key, cuttable=key.cuttable and readable))
 
 
 def _sizes(server: Server, database: str) -> dict[str, int]:
