@@ -19,6 +19,7 @@ from ulasis_backup.methods.reading import Keep, RowsReader
 from ulasis_backup.methods.summary import Summary, summary_of
 from ulasis_backup.model import Login, Shared, TextLoss
 from ulasis_backup.mysql import privileges, schema
+from ulasis_backup.mysql.definitions import with_positions_now
 from ulasis_backup.mysql.losses import inexact_columns
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.mysql.snapshot import Moment, MomentOptions, one_moment
@@ -114,8 +115,9 @@ class RowsCapture:
                 plan.databases,
                 look=lambda server: look(server, plan.databases, plan.options),
                 options=plan.moment,
-            ) as moment,
+            ) as opened,
         ):
+            moment = _with_sequences(opened)
             begin = self._begin(moment.sessions[0])
             yield from self._records(begin, moment)
             moment.check()
@@ -202,6 +204,16 @@ class RowsCapture:
             new_objects=written.objects,
             new_bytes=written.bytes,
         )
+
+
+def _with_sequences(moment: Moment[Seen]) -> Moment[Seen]:
+    """Return *moment* with the sequences where they stand now that nothing before it can move."""
+    server = moment.sessions[0]
+    databases = tuple(
+        replace(one, definitions=with_positions_now(server, one.name, one.definitions))
+        for one in moment.seen.databases
+    )
+    return replace(moment, seen=replace(moment.seen, databases=databases))
 
 
 def keeping(store: RowsStore) -> Keep:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ulasis_backup.errors import PrivilegeMissing
@@ -91,6 +91,22 @@ def read_table(server: Server, database: str, name: str) -> Definition:
     """Return one table as ``read_definitions`` does."""
     with _reading(server, database):
         return _table(server, database, name)
+
+
+def with_positions_now(
+    server: Server, database: str, definitions: Iterable[Definition]
+) -> tuple[Definition, ...]:
+    """Return *definitions* with each sequence where it stands now.
+
+    No snapshot covers a sequence. Read once the snapshots are open, it is behind every number
+    that their rows can hold.
+    """
+    return tuple(
+        replace(one, extra=_position(server, f"{quote(database)}.{quote(one.name)}"))
+        if one.kind == ObjectKind.SEQUENCE
+        else one
+        for one in definitions
+    )
 
 
 def digest_bytes(definition: Definition) -> bytes:
@@ -179,10 +195,14 @@ def _table(server: Server, database: str, name: str) -> Definition:
 
 def _sequence(server: Server, name: str) -> Definition:
     text = _show(server, "SEQUENCE", name)["create table"]
-    columns = "next_not_cached_value, cycle_count"
-    position, cycles = server.query(f"SELECT {columns} FROM {quote(name)}")[0]
-    extra = {"position": str(position), "cycles": str(cycles)}
+    extra = _position(server, quote(name))
     return Definition(kind=ObjectKind.SEQUENCE, name=name, text=text, extra=extra)
+
+
+def _position(server: Server, sequence: str) -> dict[str, str]:
+    columns = "next_not_cached_value, cycle_count"
+    position, cycles = server.query(f"SELECT {columns} FROM {sequence}")[0]
+    return {"position": str(position), "cycles": str(cycles)}
 
 
 def _object(
