@@ -66,9 +66,13 @@ class Wanted(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken(Generic[T]):
-    """What a try that succeeded has found; ``hold`` are the connections that DDL waits for."""
+    """What a try that succeeded has found; ``hold`` are the connections that DDL waits for.
+
+    ``tables`` is the session that keeps tables without transactions locked.
+    """
 
     sessions: tuple[Server, ...]
+    tables: Server
     identity: Identity
     seen: T
     before: dict[str, Still]
@@ -159,9 +163,10 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Taken[T]:
     held = _holding(wanted, found)
     list(sessions.pool.map(lambda reader: _settle(reader, held), sessions.readers))
     moments.need_no_ddl(lock, wanted.databases)
+    sessions.keeper.run("DO 0")  # it was there all the time
     position = moments.place(sessions.readers, opened.mark, is_global=way.is_global)
     return Taken(
-        sessions=sessions.readers, identity=sessions.identity, seen=seen, before=before,
+        sessions=sessions.readers, tables=sessions.tables, identity=sessions.identity, seen=seen, before=before,
         position=position, stopped=opened.stopped, remarks=opened.remarks,
         hold=tuple(map(moments.connection_id, (sessions.tables, *sessions.readers))),
     )  # fmt: skip

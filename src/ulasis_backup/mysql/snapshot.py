@@ -77,13 +77,17 @@ class Moment(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """What the schema looked like at the moment, and whether our sessions hold it still."""
+    """What the schema looked like at the moment, and whether our sessions hold it still.
+
+    ``tables`` is the session that keeps tables without transactions locked.
+    """
 
     login: Login
     identity: Identity
     before: Mapping[str, Still]
     blocking: bool
     hold: Hold
+    tables: Server
 
     def check(self, sessions: Sequence[Server]) -> None:
         """Raise SchemaChanged unless the schema is as before, and *sessions* as they were."""
@@ -94,6 +98,8 @@ class Ledger:
                     now = still(server, database, schema.catalogue(server, database))
                     compare(before, now, database=database, held=self.blocking)
             moments.need_transactions(sessions)
+            # Its locks were there all the time if it is there still.
+            self.tables.run("DO 0")
 
 
 @contextmanager
@@ -182,6 +188,6 @@ def _moment(wanted: Wanted[T], way: Way, taken: Taken[T], said: Sequence[str]) -
         fallbacks=(*said, *taken.remarks), stopped=taken.stopped,
         ledger=Ledger(
             login=wanted.login, identity=taken.identity, before=taken.before,
-            blocking=wanted.blocking, hold=Hold(taken.hold),
+            blocking=wanted.blocking, hold=Hold(taken.hold), tables=taken.tables,
         ),
     )  # fmt: skip
