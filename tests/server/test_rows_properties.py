@@ -120,8 +120,7 @@ class Kept:
 
 def seen(place: Place, target: int) -> SeenTable:
     with connect(place.reader.login) as server:
-        (found,) = look(server, [place.database], RowsOptions(target=target))
-    (table,) = found.tables
+        (table,) = look(server, [place.database], RowsOptions(target=target)).tables
     return table
 
 

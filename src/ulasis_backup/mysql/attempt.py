@@ -166,8 +166,8 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Taken[T]:
     sessions.keeper.run("DO 0")  # it was there all the time
     position = moments.place(sessions.readers, opened.mark, is_global=way.is_global)
     return Taken(
-        sessions=sessions.readers, tables=sessions.tables, identity=sessions.identity, seen=seen, before=before,
-        position=position, stopped=opened.stopped, remarks=opened.remarks,
+        sessions=sessions.readers, tables=sessions.tables, identity=sessions.identity,
+        seen=seen, before=before, position=position, stopped=opened.stopped, remarks=opened.remarks,
         hold=tuple(map(moments.connection_id, (sessions.tables, *sessions.readers))),
     )  # fmt: skip
 
