@@ -154,8 +154,9 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Taken[T]:
         with _overtaken():
             sessions.keeper.run(statement)
         lock.run("DO 0")  # a sign of life
-    seen = wanted.look(lock)
+    # In this order: what changes in between, where nothing holds it back, is found at the end.
     before = {name: still(lock, name, found[name]) for name in wanted.databases}
+    seen = wanted.look(lock)
     moments.need_no_ddl(lock, wanted.databases)
     opened = _open_snapshots(sessions, wanted, way, found)
     if not way.hold_ddl:
