@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from support.faults import wait_until
 from support.server import Command
 
 LONG_TABLE = (
     "CREATE TABLE aardvarks (id INT PRIMARY KEY, stripes INT, wool LONGTEXT)",
-    "INSERT INTO aardvarks SELECT seq, 0, REPEAT(CHAR(65 + seq % 26), 60000) FROM seq_1_to_450",
+    "INSERT INTO aardvarks SELECT seq, 0, REPEAT(CHAR(65 + seq % 26), 60000) FROM seq_1_to_800",
 )
-"""A first table of three pieces, so that a backup can be stopped between them."""
+"""A first table of six pieces, so that a backup can be stopped between them."""
 
 SETTLED = 60.0
 """Seconds: how long the first piece may take on a machine that has much to do."""
@@ -31,7 +31,9 @@ def paused(command: Command, *arguments: str) -> Iterator[subprocess.Popen[str]]
     before = objects(command)
     process = command.having(BACKUP_JOBS="1").start("backup", *arguments)
     try:
-        wait_until(lambda: objects(command) > before or process.poll() is not None, SETTLED)
+        deadline = time.monotonic() + SETTLED
+        while objects(command) <= before and process.poll() is None:
+            assert time.monotonic() < deadline, "nothing was stored in time"
         assert process.poll() is None, process.communicate()
         os.kill(process.pid, signal.SIGSTOP)
         yield process
