@@ -256,3 +256,20 @@ def test_accounts_come_back_with_their_rights_where_both_times_asked_for(
             assert session.value(f"SELECT COUNT(*) FROM {quote(orders)}.zebras") == 2
     finally:
         server.run(f"DROP USER IF EXISTS {name}@localhost")
+
+
+def test_what_is_not_as_usual_is_named(server: Server, database: str, command: Command) -> None:
+    run_all(
+        server,
+        database,
+        [
+            "CREATE TABLE keyless (a INT)",
+            "CREATE TABLE isam (id INT PRIMARY KEY) ENGINE=MyISAM",
+            "CREATE TABLE usual (id INT PRIMARY KEY)",
+            "INSERT INTO keyless VALUES (1)",
+        ],
+    )
+    notices = made_by(command.having(**ENCRYPTED))["notices"]
+    assert f"no key to cut by, read as one stream each: {database}.keyless" in notices
+    assert any(notice.endswith(f"until they were read: {database}.isam") for notice in notices)
+    assert not any("usual" in notice for notice in notices)

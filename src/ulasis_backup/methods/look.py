@@ -36,10 +36,14 @@ class RowsOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenTable:
-    """A table at the moment: how it is read, and roughly how many bytes it has."""
+    """A table at the moment: how it is read, and roughly how many bytes it has.
+
+    No snapshot covers a table that is not ``transactional``: it is locked while it is read.
+    """
 
     head: TableHead
     size: int
+    transactional: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,11 @@ def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
         definitions=read_definitions(server, database, found, left_out=broken),
         left_out=tuple(replace(entry, database=database) for entry in (*broken, *unwanted)),
         tables=tuple(
-            SeenTable(head=_head(server, database, table.name), size=sizes.get(table.name, 0))
+            SeenTable(
+                head=_head(server, database, table.name),
+                size=sizes.get(table.name, 0),
+                transactional=table.is_transactional,
+            )
             for table in with_rows
         ),
         without_rows=tuple(table.name for table in tables if table not in with_rows),

@@ -14,7 +14,7 @@ from datetime import timedelta
 from ulasis_backup.methods import index
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.index import Begin, Index, Range, TableRows
-from ulasis_backup.methods.look import RowsOptions, Seen, look, matches
+from ulasis_backup.methods.look import RowsOptions, Seen, SeenTable, look, matches
 from ulasis_backup.methods.reading import Keep, RowsReader
 from ulasis_backup.methods.summary import Summary, summary_of
 from ulasis_backup.model import Login, Shared, TextLoss
@@ -190,6 +190,7 @@ class RowsCapture:
                 *self._plan.fallbacks,
                 *moment.fallbacks,
                 *_without_rows(moment.seen),
+                *_peculiar(moment.seen, locked=self._plan.moment.lock_tables),
                 *(said for account in moment.seen.accounts for said in account.not_carried),
             ),
             warnings=tuple(notice.message for notice in self._store.writer.notices),
@@ -266,6 +267,21 @@ def _losses(server: Server, database: str, options: RowsOptions) -> Iterator[Tex
     ]
     for loss in inexact_columns(server, database, wanted):
         yield replace(loss, database=database)
+
+
+def _peculiar(seen: Seen, *, locked: bool) -> Iterator[str]:
+    """Yield what is to be said of tables that cannot be read as others are."""
+    keyless = [table for table in seen.tables if not (table.head.key and table.head.key.cuttable)]
+    if keyless:
+        yield f"no key to cut by, read as one stream each: {_some(keyless)}"
+    held = [table for table in seen.tables if not table.transactional]
+    if held and locked:
+        yield f"without transactions, locked against writing until they were read: {_some(held)}"
+
+
+def _some(tables: Sequence[SeenTable], most: int = 5) -> str:
+    more = f" and {len(tables) - most} more" if len(tables) > most else ""
+    return ", ".join(".".join(table.head.where) for table in tables[:most]) + more
 
 
 def _without_rows(seen: Seen) -> Iterator[str]:

@@ -87,8 +87,8 @@ def build_database(
     way: Way | None = None,
     tables: frozenset[str] | None = None,
     log_bin: bool = True,
-) -> None:
-    """Fill *database*, which exists and holds none of these objects, with *contents*.
+) -> Way:
+    """Fill *database*, which exists and holds none of these objects; return how it was loaded.
 
     *read* returns a range's row packets, unless it is inline; one thread of ours calls it.
     *on_bytes* is told how many bytes of row packets are loaded so far. With *tables* no other
@@ -110,6 +110,7 @@ def build_database(
         ]
         _Building(sessions, database, read, on_bytes).run(contents)
         _create_others(sessions[0].server, database, contents)
+        return sessions[0].way
 
 
 def _need_definitions(contents: DatabaseContents) -> None:

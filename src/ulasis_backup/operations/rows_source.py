@@ -155,7 +155,7 @@ class RowsSource:
         """Build the database; see ``source.Source``."""
         translation = self._translated(server)
         definitions = self._renamed(translation.definitions, target)
-        build_database(
+        way = build_database(
             server.login,
             target,
             DatabaseContents(definitions=definitions, tables=translation.tables),
@@ -164,6 +164,10 @@ class RowsSource:
             on_bytes=lambda done: context.observe(BytesMoved(done=done)),
             way=self.choice.way,
         )
+        if way is Way.INSERT and self.choice.way is None:
+            message = "loaded by INSERT, the slowest way: the server has neither of the others"
+            hint = "SET GLOBAL local_infile = 1; lets LOAD DATA take its place the next time"
+            context.observe(Notice(message=message, hint=hint))
         if self.choice.accounts:
             renamed = {self.database: target}
             for said in create_accounts(
