@@ -73,7 +73,7 @@ class _Rows:
         self.in_step = True
         self._endpoint = server.login.endpoint
         self._target, self._limit = target, limit
-        self._buffer = bytearray(limit + READ)
+        self._buffer = bytearray(2 * READ)
         self._have = 0
         self._at = self._rows = 0
         self._cut = self._cut_rows = 0
@@ -190,11 +190,14 @@ class _Rows:
         self.connection._next_seq_id = 0  # noqa: SLF001
 
     def _take(self, size: int, rows: int) -> Packets:
-        """Return the first *size* bytes; what is behind them moves to the front."""
+        """Return the first *size* bytes; what is behind them moves into a new buffer.
+
+        The large one goes: nobody needs it while what was read is compressed and stored.
+        """
         with memoryview(self._buffer) as view:
-            data = bytes(view[:size])
-        rest = self._have - size
-        self._buffer[:rest] = self._buffer[size : self._have]
-        self._have, self._at, self._rows = rest, 0, 0
+            data, rest = bytes(view[:size]), bytes(view[size : self._have])
+        self._buffer = bytearray(2 * READ + len(rest))
+        self._buffer[: len(rest)] = rest
+        self._have, self._at, self._rows = len(rest), 0, 0
         self._cut = self._cut_rows = 0
         return Packets(data=data, rows=rows)

@@ -31,6 +31,9 @@ __all__ = [
     "new_epoch",
 ]
 
+DELTAS = 2
+"""Differences that are made at once: each takes some 50 MB, for its base and zstd's window."""
+
 RUN_AGAIN = "run the backup again"
 
 
@@ -70,6 +73,7 @@ class ObjectWriter:
         self._reader = ObjectReader(storage, epoch, cache=0)
         self._uploads = Uploads(storage)
         self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(DELTAS)
         self._kept: dict[str, Future[Stored]] = {}
         self._notices: list[Notice] = []
         self._written = self._reused = Tally()
@@ -208,8 +212,9 @@ class ObjectWriter:
         chain = choose_base(before)
         if not chain or not self._usable(before):
             return None
-        base = self._read_base(chain)
-        frame = None if base is None else delta.compress_delta(data, base)
+        with self._room:
+            base = self._read_base(chain)
+            frame = None if base is None else delta.compress_delta(data, base)
         if frame is None or not worth_it(len(frame), before.full):
             return None
         content = objectfile.encode(data, frame, chain[0][0])
