@@ -22,14 +22,14 @@ try:
 except ImportError:
     from backports import zstd
 
-START = """SET NAMES utf8mb4;
-SET SESSION sql_mode = '', foreign_key_checks = 0, unique_checks = 0, innodb_strict_mode = 0;
+START = """SET NAMES utf8mb4; SET SESSION sql_mode = '', foreign_key_checks = 0, innodb_strict_mode = 0;
 ALTER DATABASE CHARACTER SET {character_set} COLLATE {collation} COMMENT '{shown}';
 /*M!100300 SET SESSION check_constraint_checks = 0, system_versioning_alter_history = KEEP */;
 /*M!101100 SET SESSION system_versioning_insert_history = 1 */;
 /*M!110200 SET SESSION character_set_collations = '' */;\n"""
 MODES = "ALLOW_INVALID_DATES,IGNORE_BAD_TABLE_OPTIONS,NO_AUTO_VALUE_ON_ZERO"  # of tables and rows
-SEQUENCE = "minimum_value, maximum_value, start_value, increment, cache_size, cycle_option"
+SEQUENCE = """INSERT INTO %s SELECT %s, minimum_value, maximum_value, start_value, increment,
+  cache_size, cycle_option, %s FROM %s;\n"""
 mac = functools.partial(hmac.digest, digest="sha256")
 sha256 = lambda data: hashlib.sha256(data).digest()
 WINDOW = {int(zstd.DecompressionParameter.window_log_max): 31}
@@ -80,8 +80,7 @@ def read_index(data):
     need(stream.readline() == b"ulasis-backup rows index 1\n", "this is no index of format 1")
     for line in stream:
         record = json.loads(line) | {"ranges": []}
-        if "blob" in record:
-            record["data"] = stream.read(record["blob"] + 1)[:-1]
+        record["data"] = stream.read(record["blob"] + 1)[:-1] if "blob" in record else None
         (records[-1]["ranges"] if record["record"] == "range" else records).append(record)
     need(records and records[-1]["record"] == "end", "the index is cut short")
     return records
@@ -89,7 +88,7 @@ def read_index(data):
 def read_range(folder, begin, part):
     """Return the row packets of a range, proven by their fingerprint."""
     epoch, key = begin["epoch"], bytes.fromhex(begin["epoch_key"])
-    plain = part["data"] if "data" in part else read_object(folder, epoch, key, part["name"])
+    plain = read_object(folder, epoch, key, part["name"]) if part["name"] else part["data"]
     digest = functools.partial(mac, derive(key, f"{epoch}/fingerprints")) if key else sha256
     need(digest(plain).hex() == part["fingerprint"], f"object {part['name']} holds other rows")
     return plain
@@ -97,19 +96,17 @@ def read_range(folder, begin, part):
 def read_object(folder, epoch, key, name):
     """Return the plain bytes of an object, through those that it is a difference to."""
     file = (folder / "objects" / epoch / name[:2] / name).read_bytes()
-    damaged = f"object {name} is damaged"
-    need(file[:6] == b"ULBO\1" + bytes([bool(key)]), damaged)
+    need(file[:6] == b"ULBO\1" + bytes([bool(key)]), f"damaged: {name}")
     named, body = file[:6] + name.encode(), file[10:]
     if key:
         body = AESGCM(derive(key, f"{epoch}/objects")).decrypt(file[6:18], file[18:], named)
     else:
-        need(zlib.crc32(named + body).to_bytes(4, "little") == file[6:10], damaged)
+        need(zlib.crc32(named + body).to_bytes(4, "little") == file[6:10], f"damaged: {name}")
     encoding, _, length = struct.unpack_from("<BQB", body)
     base, data = body[10 : 10 + length].decode(), body[10 + length :]
-    if not base:
-        return zstd.decompress(data) if encoding else data
-    prefix = zstd.ZstdDict(read_object(folder, epoch, key, base), is_raw=True).as_prefix
-    return zstd.decompress(data, prefix, WINDOW)
+    below = read_object(folder, epoch, key, base) if base else None
+    prefix = zstd.ZstdDict(below, is_raw=True).as_prefix if base else None
+    return zstd.decompress(data, prefix, WINDOW) if encoding else data
 
 def rows(packets, columns):
     """Yield the values of each row. Rows tell where they end, so the packets' headers can go."""
@@ -157,23 +154,21 @@ def create(definition, home):
     settings = f"""ALTER DATABASE COLLATE {get("database_collation") or home["collation"]};
 SET SESSION sql_mode = '{MODES if get("kind") == "table" else get("sql_mode")}',
   character_set_client = {get("charset_client") or "utf8mb4"},
-  time_zone = '{get("time_zone") or "+00:00"}',
   collation_connection = {get("collation_connection") or "utf8mb4_general_ci"},
-  timestamp = {get("extra").get("created", "DEFAULT")};\nDELIMITER """
+  time_zone = '{get("time_zone") or "+00:00"}', timestamp = {get("extra").get("created", "DEFAULT")};\nDELIMITER """
     return settings.encode() + b"%s\n%s\n%s\nDELIMITER ;\n" % (mark, text, mark)
 
 def depth(view, views):
     """Return how many others, one on top of the other, a view is built on, and one more."""
     rest = [one for one in views if one is not view]
-    below = [one for one in rest if quoted(one["name"]) in view["data"]]
-    return 1 + max((depth(one, rest) for one in below), default=0)
+    below = (depth(one, rest) for one in rest if quoted(one["name"]) in view["data"])
+    return 1 + max(below, default=0)
 
 def statements(records, database, read):
     """Yield all of a database as SQL. The order of the index works, but for views."""
     mine = [record for record in records if record.get("database") == database]
-    need(mine, f"it does not hold {database}")
-    home = mine[0]  # the record of the database itself
-    tables = {record["table"]: record for record in mine if record["record"] == "table"}
+    home = next(iter(mine), None) or need(False, f"it does not hold {database}")
+    tables = {("table", one["table"]): one for one in mine if one["record"] == "table"}
     definitions = [record for record in mine if record["record"] == "definition"]
     views = [record for record in definitions if record["kind"] == "view"]
     ordered = iter(sorted(views, key=lambda view: depth(view, views)))
@@ -182,17 +177,15 @@ def statements(records, database, read):
     for definition in definitions:
         kind, extra = definition["kind"], definition["extra"]
         definition = next(ordered) if kind == "view" else definition
-        name = quoted(definition["name"])
+        name = quoted(definition["name"]).decode()
         yield create(definition, home)
         if kind == "sequence":  # a row inserted takes the place of the only one
-            row = f"{extra['position']}, {SEQUENCE}, {extra['cycles']}".encode()
-            yield b"INSERT INTO %b SELECT %b FROM %b;\n" % (name, row, name)
-        table = tables.get(definition["name"]) if kind == "table" else None
-        for part in table["ranges"] if table else ():
+            yield (SEQUENCE % (name, extra["position"], extra["cycles"], name)).encode()
+        table = tables.get((kind, definition["name"]), {"ranges": []})
+        for part in table["ranges"]:
             yield from inserts(table, read(part))
         if "auto_increment" in extra:
-            counter = extra["auto_increment"].encode()
-            yield b"ALTER TABLE %b AUTO_INCREMENT = %b;\n" % (name, counter)
+            yield f"ALTER TABLE {name} AUTO_INCREMENT = {extra['auto_increment']};\n".encode()
     yield f"ALTER DATABASE COLLATE {home['collation']};\n-- complete\n".encode()
 
 def main(path, database=None):
@@ -201,11 +194,9 @@ def main(path, database=None):
     records = read_index(read_payload(path.parent, manifest, secret))
     need(database or len(manifest["databases"]) == 1, f"name one of {manifest['databases']}")
     read = functools.partial(read_range, path.parent, records[0])
-    for record in records:  # everything is read once before the first line is printed
-        for part in record["ranges"]:
-            read(part)
-    for statement in statements(records, database or manifest["databases"][0], read):
-        sys.stdout.buffer.write(statement)
+    for part in (part for record in records for part in record["ranges"]):
+        read(part)  # everything once, before the first line is printed
+    sys.stdout.buffer.writelines(statements(records, database or manifest["databases"][0], read))
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
