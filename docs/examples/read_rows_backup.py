@@ -32,7 +32,6 @@ SEQUENCE = """INSERT INTO %s SELECT %s, minimum_value, maximum_value, start_valu
   cache_size, cycle_option, %s FROM %s;\n"""
 mac = functools.partial(hmac.digest, digest="sha256")
 sha256 = lambda data: hashlib.sha256(data).digest()
-WINDOW = {int(zstd.DecompressionParameter.window_log_max): 31}
 
 def need(condition, message):
     if not condition:
@@ -106,7 +105,7 @@ def read_object(folder, epoch, key, name):
     base, data = body[10 : 10 + length].decode(), body[10 + length :]
     below = read_object(folder, epoch, key, base) if base else None
     prefix = zstd.ZstdDict(below, is_raw=True).as_prefix if base else None
-    return zstd.decompress(data, prefix, WINDOW) if encoding else data
+    return zstd.decompress(data, prefix) if encoding else data
 
 def rows(packets, columns):
     """Yield the values of each row. Rows tell where they end, so the packets' headers can go."""

@@ -25,10 +25,15 @@ GOLDEN = FOLDER / "rows-format-1"
 KEY = "5c" * 32
 DATABASE = "golden"
 MADE = (
-    "CREATE TABLE readings (id INT PRIMARY KEY AUTO_INCREMENT, code VARCHAR(80), at DATETIME(3), "
-    "amount DECIMAL(9,2), kind ENUM('', 'a', 'b'), f FLOAT, KEY (code)) AUTO_INCREMENT = 9000",
-    "INSERT INTO readings SELECT seq, SHA2(seq, 256), '2020-02-29' + INTERVAL seq MINUTE, seq / 7, "
-    "seq % 3 + 1, seq / 3 FROM seq_1_to_400",
+    (
+        "CREATE TABLE readings (id INT PRIMARY KEY AUTO_INCREMENT, code VARCHAR(80), "
+        "at DATETIME(3), amount DECIMAL(9,2), kind ENUM('', 'a', 'b'), f FLOAT, KEY (code)) "
+        "AUTO_INCREMENT = 9000"
+    ),
+    (
+        "INSERT INTO readings SELECT seq, SHA2(seq, 256), '2020-02-29' + INTERVAL seq MINUTE, "
+        "seq / 7, seq % 3 + 1, seq / 3 FROM seq_1_to_400"
+    ),
     "CREATE TABLE things (id INT PRIMARY KEY, name VARCHAR(40), data BLOB, doc JSON)",
     "INSERT INTO things VALUES (1, 'naïve 😀', x'00ff27', '[1]'), (2, '', '', NULL)",
     "CREATE SEQUENCE numbers START WITH 10 CYCLE",

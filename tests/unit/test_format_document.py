@@ -1,0 +1,154 @@
+"""docs/format.md against the code: fields, numbers and sums that could drift apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from ulasis_backup import model
+from ulasis_backup.methods import index
+from ulasis_backup.methods.index import Begin, Range, TableHead, TableRows
+from ulasis_backup.methods.rows import INLINE
+from ulasis_backup.model import DatabaseOptions
+from ulasis_backup.mysql.columns import Column, RowSource
+from ulasis_backup.mysql.definitions import ORDER, TABLE, Definition, digest_bytes
+from ulasis_backup.mysql.keys import Key, KeyColumn
+from ulasis_backup.repository import chains, objectfile, objectreader
+from ulasis_backup.repository.manifest import Details, Header
+from ulasis_backup.streams import delta
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+COLUMN = Column(name="a", kind="int", select="`a`", literal="number")
+HEAD = TableHead(source=RowSource(database="d", table="t", columns=(COLUMN,)), key=None)
+PART = Range(rows=1, bytes=6, fingerprint="0" * 64, inline=b"\x02\0\0\0\x011")
+DEFINITION = Definition(kind=TABLE, name="t", text=b"CREATE TABLE `t`")
+
+
+def section(title: str) -> str:
+    """Return the part of the document below the heading *title*, to the next one of its rank."""
+    (found,) = re.findall(rf"(?ms)^(##+) {re.escape(title)}$\n(.*?)(?=^\1 |\Z)", DOCUMENT)
+    return str(found[1])
+
+
+def row(title: str, first: str) -> str:
+    """Return the row of a table in *title* that begins with *first*."""
+    (line,) = (line for line in section(title).splitlines() if line.startswith(f"| `{first}`"))
+    return line
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"`([a-z_]+)`", text))
+
+
+RECORDS = {
+    "begin": index.begin_record(
+        Begin(databases=("d",), epoch="e", epoch_key="", flavour="mariadb", version="1")
+    ).removeprefix(index.MAGIC),
+    "database": index.database_record(
+        "d", DatabaseOptions(character_set="utf8mb4", collation="utf8mb4_bin")
+    ),
+    "definition": index.definition_record("d", DEFINITION),
+    "table": index.table_record(HEAD),
+    "range": index.range_record(PART),
+    "table-end": index.table_end_record(TableRows(head=HEAD, ranges=(PART,))),
+    "end": index.end_record(1, 1),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(RECORDS))
+def test_every_field_of_a_record_is_documented(kind: str) -> None:
+    found = json.loads(RECORDS[kind].split(b"\n")[0])
+    assert found.pop("record") == kind
+    found.pop("blob", None)
+    assert set(found) <= names(row("The index of a rows backup", kind)), found
+
+
+@pytest.mark.parametrize("value", [Column, KeyColumn, Key])
+def test_every_field_of_columns_and_keys_is_documented(value: type) -> None:
+    wanted = {field.name for field in dataclasses.fields(value)}
+    assert all(re.search(rf'[`"]{name}[`"]', section("Rows")) for name in wanted)
+
+
+@pytest.mark.parametrize("value", [Details, Header])
+def test_every_field_of_the_manifest_is_documented(value: type) -> None:
+    fields = {field.name for field in dataclasses.fields(value)}
+    assert fields <= names(section("Manifest"))
+
+
+@pytest.mark.parametrize(
+    ("first", "value"),
+    [
+        ("tables", model.TableSummary),
+        ("objects", model.ObjectSummary),
+        ("left_out", model.LeftOut),
+        ("text_losses", model.TextLoss),
+        ("shared", model.Shared),
+        ("database_options", model.DatabaseOptions),
+    ],
+)
+def test_every_field_of_what_the_details_list_is_documented(first: str, value: type) -> None:
+    wanted = {field.name for field in dataclasses.fields(value)}
+    assert wanted == set(re.findall(r'"([a-z_]+)"', row("Manifest", first)))
+
+
+def test_the_numbers_of_the_document_are_those_of_the_code() -> None:
+    text = section("The index of a rows backup") + section("Objects")
+    for said, number in (
+        ("at most 4 MiB long", index.LONGEST_LINE == 4 << 20),
+        ("at most 2^30", index.LONGEST_BLOB == 1 << 30),
+        ("at most 16 KiB", INLINE == 16 << 10),
+        ("at most ten links", chains.MOST_LINKS == 10),
+        ("readers follow 64", objectreader.DEEPEST == 64),
+        ("behind six links", chains.DAYS == 6),
+        ("more than a quarter", chains.WORTH == 4),
+        ("up to 2^27 bytes", delta.LARGEST_WINDOW_LOG == 27),
+        ("at most 2 GiB", objectfile.MOST_PLAIN == 2 << 30),
+    ):
+        assert said in " ".join(text.split())
+        assert number, said
+    assert index.MAGIC.decode().strip() in text
+
+
+def test_definitions_stand_in_the_order_that_the_document_says() -> None:
+    said = " ".join(section("Definitions").split())
+    order = ["sequence", TABLE, *(str(kind) for kind in ORDER)]
+    plural = ", ".join(f"{kind}s" for kind in order).replace("bodys", "bodies")
+    assert f"{plural}." in said or f"{plural};" in said
+
+
+def test_a_definition_is_digested_as_the_document_says() -> None:
+    extra = {"table": "é", "timing": "BEFORE", "order": "2", "created": "5"}
+    definition = Definition(
+        kind="trigger", name="t", text=b"CREATE \xff", sql_mode="M", charset_client="latin1",
+        collation_connection="c", database_collation="d", time_zone="z", extra=extra,
+    )  # fmt: skip
+    assert digest_bytes(definition) == (
+        b"7:trigger,1:t,1:M,6:latin1,1:c,1:d,1:z,2:\xc3\xa9,6:BEFORE,0:,1:2,0:,8:CREATE \xff,"
+    )
+
+
+def test_the_end_of_a_table_digests_its_ranges_as_the_document_says() -> None:
+    table = TableRows(head=HEAD, ranges=(PART, PART))
+    assert table.digest == hashlib.sha256(bytes(64)).hexdigest()
+
+
+def test_a_difference_of_the_widest_window_is_read_without_further_options() -> None:
+    base, data = os.urandom(66 << 20), b"new"
+    data += base[: 60 << 20]
+    frame = delta.compress_delta(data, base)
+    assert frame is not None
+    assert len(frame) < 10_000
+    prefix = zstd.ZstdDict(base, is_raw=True).as_prefix
+    assert zstd.decompress(frame, zstd_dict=prefix) == data
