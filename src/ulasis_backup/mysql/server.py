@@ -53,7 +53,6 @@ SESSION = {
     # Sorting by the first bytes of a key alone would put ranges of it out of order.
     "max_sort_length": 8 << 20,
     "sort_buffer_size": 4 << 20,
-    "sql_big_selects": 1,
 }
 """What every session of ours sets and reads back: a server's defaults must not bend results."""
 
