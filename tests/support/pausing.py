@@ -1,4 +1,4 @@
-"""A ``rows`` backup stopped in the middle: behind the first pieces of its first table."""
+"""A ``rows`` backup stopped in the middle: while it reads its first table."""
 
 from __future__ import annotations
 
@@ -10,39 +10,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from support.server import Command
+from ulasis_backup.model import Login, Secret
+from ulasis_backup.mysql.server import connect
 
 LONG_TABLE = (
     "CREATE TABLE aardvarks (id INT PRIMARY KEY, stripes INT, wool LONGTEXT)",
     "INSERT INTO aardvarks SELECT seq, 0, REPEAT(CHAR(65 + seq % 26), 60000) FROM seq_1_to_800",
 )
-"""A first table of six pieces, so that a backup can be stopped between them."""
+"""A first table of six pieces, so that a backup can be stopped while it reads them."""
 
+READING = (
+    "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+    "WHERE INFO LIKE 'SELECT HIGH_PRIORITY `id`%aardvarks%'"
+)
 SETTLED = 60.0
-"""Seconds: how long the first piece may take on a machine that has much to do."""
+"""Seconds: how long it may take to come to the first table on a machine that has much to do."""
 
 
 @contextmanager
-def paused(command: Command, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a backup by one session and stop it when it has stored its first new object.
+def paused(command: Command, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a backup by one session and stop it while it reads the first table.
 
     The process is stopped as a whole, its watcher too; inside the server it goes on to hold what
     it holds. Behind the block it goes on.
     """
-    before = objects(command)
-    process = command.having(BACKUP_JOBS="1").start("backup", *arguments)
+    process = command.having(BACKUP_JOBS="1").start("backup", *options)
     try:
-        deadline = time.monotonic() + SETTLED
-        while objects(command) <= before and process.poll() is None:
-            assert time.monotonic() < deadline, "nothing was stored in time"
-        assert process.poll() is None, process.communicate()
-        os.kill(process.pid, signal.SIGSTOP)
+        _stop_in_time(command, process)
         yield process
     finally:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGCONT)
 
 
-def objects(command: Command) -> int:
-    """Return the number of stored objects."""
-    folder = command.folder / "objects"
-    return sum(1 for path in folder.glob("*/*/*") if path.name[0].isalnum())
+def login_of(command: Command) -> Login:
+    """Return the administrator of the server that *command* reaches."""
+    return Login(
+        host="localhost", port=3306, socket=command.settings["DB_SOCKET"], user="root",
+        password=Secret(""),
+    )  # fmt: skip
+
+
+def _stop_in_time(command: Command, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + SETTLED
+    with connect(login_of(command)) as server:
+        while not server.value(READING):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "it did not come to its first table in time"
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(0.05)
+        # What was sent fills the socket; most of the table is still to come.
+        assert server.value(READING), "it was quicker than the signal"
