@@ -1,0 +1,58 @@
+"""What is read of databases, and from when: keys without values, sequences, what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.server import fresh_database, run_all
+from ulasis_backup.methods.index import Range
+from ulasis_backup.methods.look import RowsOptions, look
+from ulasis_backup.methods.reading import RowsReader
+from ulasis_backup.mysql.scratch import ScratchServer
+from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.mysql.snapshot import MomentOptions, one_moment
+from ulasis_backup.mysql.wire import Packets
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def mysql(mysql_server: ScratchServer) -> Iterator[tuple[Server, str]]:
+    """Return a session on MySQL, and an empty database."""
+    with fresh_database(mysql_server.login) as database, connect(mysql_server.login) as server:
+        yield server, database
+
+
+@pytest.mark.parametrize("key", ["PRIMARY KEY (g)", "UNIQUE KEY (g, id)"])
+def test_a_table_with_a_generated_column_in_its_key_is_read_in_its_order(
+    mysql: tuple[Server, str], key: str
+) -> None:
+    server, database = mysql
+    run_all(
+        server,
+        database,
+        [
+            f"CREATE TABLE t (id INT NOT NULL, g INT AS (100 - id) STORED NOT NULL, {key})",
+            "INSERT INTO t (id) VALUES (1), (2), (3), (4), (5)",
+        ],
+    )
+    options = RowsOptions(target=8)
+    with one_moment(
+        server.login,
+        [database],
+        look=lambda session: look(session, [database], options),
+        options=MomentOptions(jobs=1),
+    ) as moment:
+        pieces: list[bytes] = []
+
+        def keep(packets: Packets, _: Range | None) -> Range:
+            pieces.append(packets.data)
+            return Range(rows=packets.rows, bytes=len(packets.data), fingerprint="00" * 32)
+
+        reader = RowsReader(moment.sessions, keep, before=None, options=options)
+        (table,) = reader.read(moment.seen.tables)
+    assert (table.rows, [part.begin for part in table.ranges]) == (5, [None] * len(table.ranges))
+    assert len(pieces) > 1
+    assert b"".join(pieces) == b"".join(b"\x02\0\0\0\x01%d" % number for number in (5, 4, 3, 2, 1))
