@@ -14,6 +14,7 @@ import pytest
 from support.portrait import SUPPORT, different, load_script, portrait
 from support.server import Command, command_for, fresh_database, make_orders, run_all
 from ulasis_backup.model import Secret
+from ulasis_backup.mysql.privileges import WRITING
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
 
@@ -273,3 +274,30 @@ def test_what_is_not_as_usual_is_named(server: Server, database: str, command: C
     assert f"no key to cut by, read as one stream each: {database}.keyless" in notices
     assert any(notice.endswith(f"until they were read: {database}.isam") for notice in notices)
     assert not any("usual" in notice for notice in notices)
+
+
+def test_a_restore_login_needs_no_rights_but_those_that_the_hint_names(
+    any_server: ScratchServer, tmp_path: Path
+) -> None:
+    login = any_server.login
+    with fresh_database(login) as database, connect(login) as server:
+        name = f"writer_{database}@localhost"
+        run_all(
+            server,
+            database,
+            [
+                "CREATE TABLE t (id INT PRIMARY KEY, e ENUM('a') NOT NULL)",
+                "INSERT INTO t VALUES (1, 'a'), (2, 0)",
+                f"CREATE USER {name} IDENTIFIED BY 'sesame'",
+                f"GRANT {', '.join(WRITING)} ON {quote(database)}.* TO {name}",
+            ],
+        )
+        try:
+            command = command_for(login, tmp_path, database, **ENCRYPTED)
+            made_by(command)
+            server.run("DELETE FROM t")
+            user = {"DB_RESTORE_USER": name.partition("@")[0], "DB_RESTORE_PASSWORD": "sesame"}
+            assert restore(command.having(**user))["equal"] is True
+            assert server.query("SELECT id, e + 0 FROM t") == [(1, 1), (2, 0)]
+        finally:
+            server.run(f"DROP USER {name}")

@@ -18,6 +18,7 @@ from ulasis_backup.methods.translate_text import find_outside, name_of, outside
 from ulasis_backup.mysql.columns import Column
 from ulasis_backup.mysql.creation import create
 from ulasis_backup.mysql.definitions import TABLE, Definition
+from ulasis_backup.mysql.privileges import has, read_grants
 from ulasis_backup.mysql.server import QueryFailed, Server, quote
 from ulasis_backup.mysql.tokens import QUOTED, STRING, table_items
 
@@ -48,14 +49,16 @@ def check_on_target(
 ) -> tuple[str, ...]:
     """Return what *server* will not take of *translation*, one sentence each.
 
-    Tables are tried in *database*, which has to be there; without it they are not tried. Nothing
-    is left behind.
+    Tables are tried in *database*, which has to be there; without it they are not tried, nor by a
+    login that may not create temporary tables: a restore can do without. Nothing is left behind.
     """
     problems = [*_collations(server, translation), *_engines(server, translation.definitions)]
+    if database is None or not has(read_grants(server), "CREATE TEMPORARY TABLES", database):
+        return tuple(problems)
     named = {problem.split(":", 1)[0] for problem in problems}
-    for definition in translation.definitions if database else ():
+    for definition in translation.definitions:
         label = f"table {definition.name}"
-        if definition.kind != TABLE or label in named or database is None:
+        if definition.kind != TABLE or label in named:
             continue
         columns = _columns(translation, definition.name)
         problems += [f"{label}: {found}" for found in _tried(server, database, definition, columns)]

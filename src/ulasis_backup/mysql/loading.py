@@ -36,16 +36,20 @@ SETTINGS: dict[str, str | int] = {
     "time_zone": "+00:00",
     "auto_increment_increment": 1,
     "auto_increment_offset": 1,
-    "max_error_count": MOST_WARNINGS,
     "innodb_lock_wait_timeout": 3600,
     "system_versioning_insert_history": 1,
     "sql_generate_invisible_primary_key": 0,
-    "innodb_strict_mode": 0,
 }
-"""What a loading session sets and reads back, where the server knows it."""
+"""What a loading session sets and reads back, where the server knows it and has it otherwise."""
 
-WISHED = {"binlog_format": "ROW"}
-"""Set where we may: only row by row replicas get the rows exactly as they are."""
+WISHED: dict[str, str | int] = {
+    "binlog_format": "ROW",
+    "innodb_strict_mode": 0,
+    "max_error_count": MOST_WARNINGS,
+}
+"""Set where we may, which takes a right, on MySQL for each: only row by row replicas get the rows
+exactly as they are; strict, old row formats are refused; more warnings can be told of, though all
+are counted."""
 
 HINTS = {
     1062: "the target held rows before, or the backup's rows are damaged: verify the backup",
@@ -247,6 +251,9 @@ def _prepare(server: Server, *, log_bin: bool) -> None:
 
 
 def _set(server: Server, name: str, value: str | int) -> None:
+    # Some take a right on MySQL, even to be set to what they are.
+    if _words(server.value(f"SELECT @@SESSION.{name}")) == _words(value):
+        return
     server.run(f"SET SESSION {name} = %s", (value,))
     found = server.value(f"SELECT @@SESSION.{name}")
     if _words(found) != _words(value):
