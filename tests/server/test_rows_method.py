@@ -220,6 +220,17 @@ def test_an_export_is_a_dump_that_any_client_loads(
     assert different(before, portrait(server, orders)) == set()
 
 
+def test_a_sequence_that_was_excluded_stays_as_it_is(
+    database: str, command: Command, server: Server
+) -> None:
+    run_all(server, database, ["CREATE TABLE t (id INT)", "CREATE SEQUENCE numbers START WITH 50"])
+    command = command.having(**ENCRYPTED)
+    made_by(command, "--exclude", "num*")
+    done = restore(command)
+    assert (done["equal"], done["removed"]) == (True, [])
+    assert server.value(f"SELECT NEXTVAL({quote(database)}.numbers)") == 50
+
+
 def test_every_trap_comes_back_without_any_loss(scratch: ScratchServer, tmp_path: Path) -> None:
     with fresh_database(scratch.login) as database, connect(scratch.login) as server:
         server.run("SET GLOBAL log_bin_trust_function_creators = 1")

@@ -111,9 +111,10 @@ def empty(
         for name in found.names(ObjectKind.PACKAGE):
             server.run(f"DROP PACKAGE IF EXISTS {quote(database)}.{quote(name)}")
         server.run("SET SESSION sql_mode = ''")
-    for table in (t for t in found.tables if (ObjectKind.TABLE, t.name) not in kept):
-        what = "SEQUENCE" if table.is_sequence else "TABLE"
-        server.run(f"DROP {what} IF EXISTS {quote(database)}.{quote(table.name)}")
+    for table in found.tables:
+        kind = ObjectKind.SEQUENCE if table.is_sequence else ObjectKind.TABLE
+        if (kind, table.name) not in kept:
+            server.run(f"DROP {kind.upper()} IF EXISTS {quote(database)}.{quote(table.name)}")
     server.run("SET SESSION foreign_key_checks = 1")
 
 

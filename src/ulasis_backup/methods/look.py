@@ -85,9 +85,9 @@ def look(server: Server, databases: Sequence[str], options: RowsOptions) -> Seen
 def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
     chosen = schema.need_database(server, database)
     everything = schema.catalogue(server, database)
-    excluded = frozenset(t.name for t in everything.tables if matches(t.name, options.exclude))
+    excluded = tuple(table for table in everything.tables if matches(table.name, options.exclude))
     unwanted = tuple(_unwanted(server, database, excluded))
-    found = _without(everything, excluded, unwanted)
+    found = _without(everything, unwanted)
     broken = schema.broken_views(server, database, found)
     sizes = _sizes(server, database)
     tables = [table for table in found.tables if not table.is_sequence]
@@ -109,25 +109,27 @@ def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
     )
 
 
-def _unwanted(server: Server, database: str, excluded: frozenset[str]) -> Iterator[LeftOut]:
-    """Yield what is left out as asked: tables, and the triggers that stand on them."""
-    for name in sorted(excluded):
-        yield LeftOut(kind=ObjectKind.TABLE, name=name, reason=EXCLUDED, asked=True)
+def _unwanted(server: Server, database: str, excluded: Sequence[Table]) -> Iterator[LeftOut]:
+    """Yield what is left out as asked: tables, sequences, and triggers that stand on tables."""
+    for table in excluded:
+        kind = ObjectKind.SEQUENCE if table.is_sequence else ObjectKind.TABLE
+        yield LeftOut(kind=kind, name=table.name, reason=EXCLUDED, asked=True)
+    names = {table.name for table in excluded}
     rows = server.query(
         "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS "
         "WHERE TRIGGER_SCHEMA = %s ORDER BY 1",
         (database,),
     )
     for trigger, table in rows:
-        if table in excluded:
+        if table in names:
             yield LeftOut(kind=ObjectKind.TRIGGER, name=trigger, reason=EXCLUDED, asked=True)
 
 
-def _without(found: Catalogue, excluded: frozenset[str], unwanted: Sequence[LeftOut]) -> Catalogue:
+def _without(found: Catalogue, unwanted: Sequence[LeftOut]) -> Catalogue:
     gone = {(entry.kind, entry.name) for entry in unwanted}
-    gone |= {(ObjectKind.SEQUENCE, name) for name in excluded}
+    kinds = {False: ObjectKind.TABLE, True: ObjectKind.SEQUENCE}
     return Catalogue(
-        tables=tuple(table for table in found.tables if table.name not in excluded),
+        tables=tuple(t for t in found.tables if (kinds[t.is_sequence], t.name) not in gone),
         objects=tuple(entry for entry in found.objects if entry not in gone),
     )
 
