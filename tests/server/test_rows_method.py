@@ -231,6 +231,29 @@ def test_a_sequence_that_was_excluded_stays_as_it_is(
     assert server.value(f"SELECT NEXTVAL({quote(database)}.numbers)") == 50
 
 
+def test_views_that_read_an_excluded_table_are_left_out_with_it(
+    orders: str, command: Command, server: Server
+) -> None:
+    run_all(
+        server,
+        orders,
+        [
+            "CREATE VIEW stripes AS SELECT z.stripes FROM customers JOIN zebras z USING (id)",
+            "CREATE VIEW a_few AS SELECT * FROM stripes WHERE stripes < 3",
+            "CREATE VIEW zebrafish AS SELECT id FROM customers",
+        ],
+    )
+    command = command.having(**ENCRYPTED)
+    made = made_by(command, "--exclude", "zebras")
+    assert set(made["left_out"]) == {"zebras", "stripes", "a_few"}
+    before = portrait(server, orders)
+    assert restore(command)["equal"] is True
+    assert different(before, portrait(server, orders)) == set()
+    server.run(f"DROP DATABASE {quote(orders)}")
+    done = restore(command)
+    assert (done["equal"], "view zebrafish" in done["created"]) == (True, True)
+
+
 def test_every_trap_comes_back_without_any_loss(scratch: ScratchServer, tmp_path: Path) -> None:
     with fresh_database(scratch.login) as database, connect(scratch.login) as server:
         server.run("SET GLOBAL log_bin_trust_function_creators = 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from ulasis_backup.mysql.columns import row_source
 from ulasis_backup.mysql.definitions import Definition, read_definitions
 from ulasis_backup.mysql.keys import table_key
 from ulasis_backup.mysql.schema import ELSEWHERE, Catalogue, Table
-from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.server import Server, quote, quote_bytes
 
 EXCLUDED = "excluded as asked"
 
@@ -89,14 +90,16 @@ def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
     unwanted = tuple(_unwanted(server, database, excluded))
     found = _without(everything, unwanted)
     broken = schema.broken_views(server, database, found)
+    definitions = read_definitions(server, database, found, left_out=broken)
+    blind = tuple(_blind(definitions, database, unwanted))
     sizes = _sizes(server, database)
     tables = [table for table in found.tables if not table.is_sequence]
     with_rows = [table for table in tables if _has_rows(table, options.schema_only)]
     return SeenDatabase(
         name=database,
         options=chosen,
-        definitions=read_definitions(server, database, found, left_out=broken),
-        left_out=tuple(replace(entry, database=database) for entry in (*broken, *unwanted)),
+        definitions=_but(definitions, blind),
+        left_out=tuple(replace(entry, database=database) for entry in (*broken, *unwanted, *blind)),
         tables=tuple(
             SeenTable(
                 head=_head(server, database, table.name),
@@ -123,6 +126,30 @@ def _unwanted(server: Server, database: str, excluded: Sequence[Table]) -> Itera
     for trigger, table in rows:
         if table in names:
             yield LeftOut(kind=ObjectKind.TRIGGER, name=trigger, reason=EXCLUDED, asked=True)
+
+
+def _blind(
+    definitions: Sequence[Definition], database: str, unwanted: Sequence[LeftOut]
+) -> Iterator[LeftOut]:
+    """Yield the views that read what is left out: where that is missing nobody can create them."""
+    views = [definition for definition in definitions if definition.kind == ObjectKind.VIEW]
+    gone = [entry.name for entry in unwanted if entry.kind is not ObjectKind.TRIGGER]
+    while gone:
+        name = gone.pop()
+        schema_, table = (re.escape(quote_bytes(one)) for one in (database, name))
+        reads = re.compile(rb"(?:from|join)[\s(]+(?:%s\.)?%s(?!\.)" % (schema_, table))
+        for view in [view for view in views if reads.search(view.text)]:
+            views.remove(view)
+            gone.append(view.name)
+            yield LeftOut(
+                kind=ObjectKind.VIEW, name=view.name, reason=f"reads {name}, {EXCLUDED}",
+                definition=view.text.decode("utf-8", "replace"), asked=True,
+            )  # fmt: skip
+
+
+def _but(definitions: Sequence[Definition], blind: Sequence[LeftOut]) -> tuple[Definition, ...]:
+    gone = {(str(entry.kind), entry.name) for entry in blind}
+    return tuple(one for one in definitions if (one.kind, one.name) not in gone)
 
 
 def _without(found: Catalogue, unwanted: Sequence[LeftOut]) -> Catalogue:
