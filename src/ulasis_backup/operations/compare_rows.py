@@ -165,7 +165,9 @@ def _read_tables(
             finally:
                 free.put(server)
 
-        pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="compare"))
+        pool = ThreadPoolExecutor(jobs, thread_name_prefix="compare")
+        # After an error, or Ctrl-C, what has not begun does not begin.
+        stack.callback(pool.shutdown, cancel_futures=True)
         pending = [
             (table, [pool.submit(work, task) for task in _tasks(table, target)]) for table in tables
         ]
@@ -215,6 +217,10 @@ def _read(
             yield _range(epoch, bytes(held[:size]), 0)
             del held[:size]
             size = next(sizes, None)
+        if size is None:
+            # More than there should be: it is different, however much is still to come.
+            yield _range(epoch, bytes(held), 0)
+            held.clear()
     if held or rows:
         # All rows are counted here: how many lie in each part says nothing once it differs.
         yield _range(epoch, bytes(held), rows)
