@@ -16,7 +16,7 @@ from ulasis_backup.mysql.columns import row_source
 from ulasis_backup.mysql.definitions import Definition, read_definitions
 from ulasis_backup.mysql.keys import table_key
 from ulasis_backup.mysql.schema import ELSEWHERE, Catalogue, Table
-from ulasis_backup.mysql.server import Server, quote, quote_bytes
+from ulasis_backup.mysql.server import Server, quote_bytes
 
 EXCLUDED = "excluded as asked"
 
