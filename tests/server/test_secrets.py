@@ -16,7 +16,11 @@ import pytest
 
 from support.faults import end, fake_dump, faking, slow_dump, wait_for_pause, with_temporary_folder
 from support.server import Command, Result, finish, make_orders, run_all
+from ulasis_backup.app import build
+from ulasis_backup.config import read_config
 from ulasis_backup.mysql.server import Server, quote
+from ulasis_backup.operations.indexes import load_index
+from ulasis_backup.repository import repository
 
 pytestmark = pytest.mark.server
 
@@ -209,3 +213,64 @@ def test_files_are_for_their_owner_alone_whatever_the_umask(guarded: Command) ->
     for path in (command.folder, *command.folder.rglob("*")):
         expected = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == expected, path
+
+
+# The same for rows, whose programs are none and whose objects have keys of their own.
+
+
+@pytest.fixture
+def by_rows(guarded: Command, server: Server, database: str) -> Command:
+    """Return the guarded command for rows backups, of a table that is large enough for objects."""
+    fill = "SELECT seq AS id, SHA2(seq, 512) AS noise FROM seq_1_to_400"
+    run_all(server, database, [f"CREATE TABLE large (id INT PRIMARY KEY, noise TEXT) {fill}"])
+    return guarded.having(BACKUP_METHOD="rows", BACKUP_LOG_FORMAT="json")
+
+
+def test_nothing_of_a_rows_backup_shows_a_secret(
+    by_rows: Command, server: Server, database: str
+) -> None:
+    runs = [run_watched(by_rows, "-vv", "backup")]
+    server.run(f"UPDATE {quote(database)}.large SET noise = 'other' WHERE id = 7")
+    runs += [run_watched(by_rows, "-vv", *words) for words in (["backup"], ["verify-all"])]
+    server.run(f"DROP TABLE {quote(database)}.large")
+    runs.append(run_watched(by_rows, "-vv", "restore", "latest", "--yes"))
+    shown = by_rows.run("--json", "show", "latest")
+    runs.append((shown, runs[0][1]))
+    config = read_config(flags={}, environment=by_rows.settings, folder=by_rows.home)
+    context = build(config, lambda _: None)
+    entries = repository.listing(context.repository).entries
+    keys = [bytes.fromhex(load_index(context, e.name).begin.epoch_key) for e in entries]
+    assert len(keys) == 3
+    files = [*_bytes_below(by_rows.folder), *_bytes_below(by_rows.home / "temporary")]
+    for done, watcher in runs:
+        assert done.code == 0, done.said
+        expect_no_secret(done.said, *watcher.seen)
+        assert not any(key.hex() in done.said for key in keys)
+    expect_no_secret(*files)
+    for key in keys:
+        assert not any(key in data or key.hex().encode() in data for data in files)
+
+
+def test_the_files_of_a_rows_backup_are_for_their_owner_alone(by_rows: Command) -> None:
+    command = by_rows.behind("bash", "-c", 'umask 000; exec "$@"', "--")
+    command.ok("backup")
+    assert any((command.folder / "objects").rglob("*-*"))
+    for path in (command.folder, *command.folder.rglob("*")):
+        expected = 0o700 if path.is_dir() else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == expected, path
+
+
+@pytest.mark.parametrize("what", ["wrong password", "key of a wrong length", "unknown database"])
+def test_no_error_of_a_rows_backup_shows_a_secret(by_rows: Command, what: str) -> None:
+    command = by_rows.having(**ERRORS[what], ULASIS_BACKUP_TRACEBACK="1")
+    done = command.run("-vv", "backup")
+    assert done.code not in (0, 1), done.said
+    expect_no_secret(done.said)
+
+
+@pytest.mark.parametrize("files", ["6", "8", "10"])
+def test_no_unexpected_error_of_a_rows_backup_shows_a_secret(by_rows: Command, files: str) -> None:
+    command = by_rows.having(ULASIS_BACKUP_TRACEBACK="1")
+    done = command.behind("prlimit", f"--nofile={files}").run("-vv", "backup")
+    assert done.code != 0
+    expect_no_secret(done.said)
