@@ -335,3 +335,22 @@ def test_a_restore_login_needs_no_rights_but_those_that_the_hint_names(
             assert server.query("SELECT id, e + 0 FROM t") == [(1, 1), (2, 0)]
         finally:
             server.run(f"DROP USER {name}")
+
+
+def test_damage_is_told_where_nothing_can_be_set_aside(
+    server: Server, database: str, command: Command
+) -> None:
+    run_all(server, database, ["CREATE TABLE t (a LONGTEXT)", f"INSERT INTO t VALUES ({RANDOM})"])
+    command = command.having(**ENCRYPTED)
+    made_by(command)
+    (path,) = (path for path in (command.folder / "objects").rglob("*") if path.is_file())
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    # As on a disk that may only be read, where tests are run by root.
+    (command.folder / "damaged").write_bytes(b"")
+    found = command.run("--json", "verify-all")
+    assert (found.code, found.json["failed"]) == (41, 1), found.said
+    assert "could not be set aside" in found.err
+    assert path.exists()
+
+
+RANDOM = "(SELECT GROUP_CONCAT(SHA2(seq, 512)) FROM seq_1_to_400)"

@@ -132,7 +132,8 @@ class _Checker:
         if part.name in self._seen.bad:
             raise self._seen.bad[part.name]
         found = self._seen.good.get(part.name) if part.name else None
-        return found if found and found.bytes == part.bytes else None
+        same = part.name.startswith(f"{part.fingerprint}-")
+        return found if found and same and found.bytes == part.bytes else None
 
     def _measure(self, part: Range) -> Measured:
         try:

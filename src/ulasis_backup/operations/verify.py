@@ -9,6 +9,7 @@ from ulasis_backup.errors import (
     CouldNotCheck,
     IntegrityError,
     StorageDenied,
+    StorageError,
     UlasisError,
     UnknownFormat,
     WrongKey,
@@ -116,10 +117,19 @@ def _check_rows(context: Context, manifest: Manifest, seen: Seen) -> None:
             seen=seen,
         )
     finally:
+        _set_aside(context, reader)
+    context.observe(PhaseEnded(name="read"))
+
+
+def _set_aside(context: Context, reader: RangeReader) -> None:
+    """Set damaged objects aside, if we may write there: the verdict is the same if not."""
+    try:
         for damaged in reader.set_aside():
             hint = "the next backup stores its rows anew"
             context.observe(Notice(message=f"damaged, set aside: {damaged}", hint=hint))
-    context.observe(PhaseEnded(name="read"))
+    except StorageError as error:
+        message = f"damaged objects could not be set aside: {error.message}"
+        context.observe(Notice(message=message, hint=error.hint))
 
 
 def read_verified(
