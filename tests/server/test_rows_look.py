@@ -8,7 +8,7 @@ import pytest
 
 from support.server import fresh_database, run_all
 from ulasis_backup.methods.index import Range
-from ulasis_backup.methods.look import RowsOptions, look
+from ulasis_backup.methods.look import RowsOptions, Seen, look, with_positions
 from ulasis_backup.methods.reading import RowsReader
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect
@@ -48,7 +48,7 @@ def test_a_table_with_a_generated_column_in_its_key_is_read_in_its_order(
         pieces: list[bytes] = []
 
         def keep(packets: Packets, base: Range | None) -> Range:
-            del base
+            assert base is None
             pieces.append(packets.data)
             return Range(rows=packets.rows, bytes=len(packets.data), fingerprint="00" * 32)
 
@@ -57,3 +57,29 @@ def test_a_table_with_a_generated_column_in_its_key_is_read_in_its_order(
     assert (table.rows, [part.begin for part in table.ranges]) == (5, [None] * len(table.ranges))
     assert len(pieces) > 1
     assert b"".join(pieces) == b"".join(b"\x02\0\0\0\x01%d" % number for number in (5, 4, 3, 2, 1))
+
+
+def test_a_sequence_stands_behind_every_number_that_the_rows_of_the_moment_hold(
+    server: Server, database: str
+) -> None:
+    run_all(
+        server,
+        database,
+        [
+            "CREATE SEQUENCE numbers NOCACHE",
+            "CREATE TABLE t (id INT PRIMARY KEY DEFAULT NEXTVAL(numbers), x INT)",
+            "INSERT INTO t (x) VALUES (1)",
+        ],
+    )
+
+    def looking(session: Server) -> Seen:
+        seen = look(session, [database], RowsOptions())
+        server.run("INSERT INTO t (x) VALUES (2)")
+        return seen
+
+    options = MomentOptions(jobs=2)
+    with one_moment(server.login, [database], look=looking, options=options) as moment:
+        newest = moment.sessions[1].value(f"SELECT MAX(id) FROM {database}.t")
+        seen = with_positions(moment.sessions[0], moment.seen)
+    (sequence,) = (d for d in seen.databases[0].definitions if d.kind == "sequence")
+    assert (newest, sequence.extra["position"]) == (2, "3")

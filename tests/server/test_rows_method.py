@@ -16,7 +16,7 @@ from support.server import Command, command_for, fresh_database, make_orders, ru
 from ulasis_backup.model import Secret
 from ulasis_backup.mysql.privileges import WRITING
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server, connect, quote
+from ulasis_backup.mysql.server import Server, connect, locked, quote
 
 pytestmark = pytest.mark.server
 
@@ -178,6 +178,36 @@ def test_several_databases_are_one_backup_of_one_moment(
         assert [entry["equal"] for entry in done["databases"]] == [True, True]
         assert different(before[0], portrait(server, one)) == set()
         assert different(before[1], portrait(server, two)) == set()
+
+
+def test_what_was_restored_is_told_of_when_the_next_database_fails(
+    scratch: ScratchServer, server: Server, tmp_path: Path
+) -> None:
+    with fresh_database(scratch.login) as one, fresh_database(scratch.login) as two:
+        for database in (one, two):
+            run_all(server, database, ["CREATE TABLE t (id INT)"])
+        command = command_for(scratch.login, tmp_path, f"{one},{two}", **ENCRYPTED)
+        made_by(command)
+        with connect(scratch.login) as other, locked(other, two):
+            found = command.run("--json", "restore", "latest", "--yes")
+            assert found.code == 52, found.said
+            assert [done["target"] for done in found.json["databases"]] == [one]
+            assert [entry["database"] for entry in found.json["failed"]] == [two]
+            found = command.run("restore", "latest", "--yes")
+            assert found.code == 52, found.said
+            assert f"{one} is restored" in found.out
+
+
+def test_rows_without_their_manifest_are_refused_as_such(
+    orders: str, command: Command, server: Server
+) -> None:
+    command = command.having(**ENCRYPTED)
+    name = made_by(command)["backup"]
+    (command.folder / f"{name}.meta.json").unlink()
+    refused = command.run("restore", name, "--orphan", "--yes")
+    assert (refused.code, "copy of" in refused.err) == (2, True), refused.said
+    assert "look for a copy of its manifest" in command.run("list").out
+    assert server.value(f"SELECT COUNT(*) FROM {quote(orders)}.zebras") == 2
 
 
 def test_tables_that_were_excluded_stay_as_they_are(

@@ -152,15 +152,7 @@ def _show_made(
 ) -> None:
     document = {
         "backups": [_made(entry) for entry in made],
-        "failed": [
-            {
-                "database": database,
-                "message": error.message,
-                "hint": error.hint,
-                "exit_code": error.exit_code,
-            }
-            for database, error in failed
-        ],
+        "failed": [failure(database, error) for database, error in failed],
     }
     lines = [_made_line(entry) for entry in made]
     if len(made) > 1:
@@ -183,6 +175,16 @@ def _show_made(
             raise typer.Exit(ObjectsLeftOut.exit_code)
         session.show(document, *lines)
         raise ObjectsLeftOut(message, hint=hint)
+
+
+def failure(database: str, error: UlasisError) -> dict[str, Any]:
+    """Return what a document says of one database of several that failed."""
+    return {
+        "database": database,
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
 
 
 def _made(made: MadeBackup) -> dict[str, Any]:

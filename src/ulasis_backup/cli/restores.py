@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ulasis_backup.cli.backups import AllowUnauthenticated, Jobs, Name
+from ulasis_backup.cli.backups import AllowUnauthenticated, Jobs, Name, failure
 from ulasis_backup.cli.session import Session
-from ulasis_backup.errors import CouldNotCheck, SettingsError
+from ulasis_backup.errors import CouldNotCheck, SettingsError, UlasisError
 from ulasis_backup.model import printable
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
     session: Session = context.obj
     session.override(backup_jobs=jobs)
     done: list[Restored] = []
+    failed: tuple[str, UlasisError] | None = None
     with session.context() as world:
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
@@ -96,8 +97,15 @@ def restore(  # noqa: PLR0913 (one argument for each option)
         asked = (lambda _: True) if yes else (lambda plan: _ask(session, plan))
         for database in operation.databases_of(world, request):
             one = replace(request, database=database)
-            done.append(operation.restore(world, one, confirm=asked))
-    _show_restored(session, done, dry_run=dry_run)
+            try:
+                done.append(operation.restore(world, one, confirm=asked))
+            except UlasisError as error:
+                if not done:
+                    raise
+                # What is restored already has to be told of all the same.
+                failed = (database, error)
+                break
+    _show_restored(session, done, failed, dry_run=dry_run)
 
 
 def export(
@@ -153,10 +161,25 @@ def _way(text: str) -> Way | None:
     return ways.get(text)
 
 
-def _show_restored(session: Session, done: list[Restored], *, dry_run: bool) -> None:
+def _show_restored(
+    session: Session,
+    done: list[Restored],
+    failed: tuple[str, UlasisError] | None,
+    *,
+    dry_run: bool,
+) -> None:
     documents = [_restored(one, dry_run=dry_run) for one in done]
-    document = documents[0] if len(documents) == 1 else {"databases": documents}
+    several: dict[str, Any] = {"databases": documents, "failed": []}
+    if failed:
+        several["failed"].append(failure(*failed))
+    document = documents[0] if len(documents) == 1 and not failed else several
     session.show(document, *(line for one in done for line in _lines(one, dry_run=dry_run)))
+    if failed:
+        database, error = failed
+        session.complain(
+            f"{database}, and what comes after it, is not restored: {error.message}", error.hint
+        )
+        raise typer.Exit(error.exit_code)
     unchecked = [one.unchecked for one in done if one.unchecked]
     if unchecked:
         if session.json:
