@@ -11,6 +11,7 @@ from ulasis_backup.errors import (
     BackupNotFound,
     CouldNotCheck,
     ServerUnsuitable,
+    SettingsError,
 )
 from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
@@ -172,8 +173,11 @@ def open_orphan(
     """Read a payload whose manifest is lost: by its header, its spare key, and its end mark.
 
     Raises AuthenticationFailed for one that is not encrypted while a key is configured, unless
-    *allow_unauthenticated*: nothing vouches for it.
+    *allow_unauthenticated*: nothing vouches for it; SettingsError for one that is no dump.
     """
+    if not name.suffix.startswith(".sql"):
+        message = f"{name} is no dump: of the rows method nothing opens without its manifest"
+        raise SettingsError(message, hint=f"look for a copy of {name.manifest}")
     storage = context.repository.storage
     if storage.stat(str(name)) is None:
         hint = "`ulasis-backup list` shows what is there"

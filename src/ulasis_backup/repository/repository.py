@@ -281,7 +281,12 @@ def _oddity(name: str, blobs: dict[str, Blob]) -> list[Oddity]:
     payload = names.parse_payload(name)
     if payload and payload.manifest not in blobs:
         what = "payload without manifest: a backup that never finished, or whose manifest is lost"
-        hint = "remove it if a run was cut off; else `restore --orphan` can open it"
+        way = (
+            "`restore --orphan` can open it"
+            if payload.suffix.startswith(".sql")
+            else "look for a copy of its manifest"
+        )
+        hint = f"remove it if a run was cut off; else {way}"
         error = CouldNotCheck(what, hint=hint)
         return [Oddity(name=name, what=what, hint=hint, error=error)]
     if payload or name == REPOSITORY_FILE:
