@@ -64,6 +64,7 @@ class Wanted:
     """What a test wants of a backup that is put on the shelf."""
 
     database: str = "shop"
+    others: tuple[str, ...] = ()
     server_name: str = "db1:3306"
     kind: Kind = Kind.MANUAL
     days: int = 0
@@ -111,7 +112,7 @@ def put_backup(shelf: Repository, wanted: Wanted | None = None) -> PayloadName:
     backup_id = names.new_backup_id(wanted.database, moment)
     data_key = new_data_key(backup_id) if wanted.key else None
     cipher = "aes-256-cbc" if wanted.key and wanted.encrypted else None
-    databases = (wanted.database,)
+    databases = (wanted.database, *wanted.others)
     seen = Repository(shelf.storage, wanted.key or shelf.key)
     series = repository.series_of(repository.listing(seen).entries, wanted.server_name, databases)
     head = dataclasses.replace(

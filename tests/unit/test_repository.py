@@ -126,6 +126,22 @@ def test_latest_is_the_newest_of_this_server_and_database_and_no_safety_backup(
     assert find(shelf, "latest", server="db2:3306") == str(far)
 
 
+def test_latest_is_no_older_one_when_a_later_one_holds_the_database_among_others(
+    shelf: Repository,
+) -> None:
+    mine = put_backup(shelf, Wanted(days=2))
+    put_backup(shelf, Wanted(days=1, others=("blog",)))
+    put_backup(shelf, Wanted(days=3, others=("blog",), server_name="db2:3306"))
+    put_backup(shelf, Wanted(days=3, others=("blog",), kind=Kind.SAFETY))
+    assert find(shelf, "latest") == str(mine)
+    both = put_backup(shelf, Wanted(days=4, others=("blog",)))
+    for database in ("shop", "blog"):
+        with pytest.raises(AmbiguousName, match=str(both)):
+            find(shelf, "latest", database)
+    newest = put_backup(shelf, Wanted(days=5))
+    assert find(shelf, "latest") == str(newest)
+
+
 def test_latest_goes_by_sequence_and_not_by_the_clock(shelf: Repository) -> None:
     put_backup(shelf, Wanted(days=5))
     later = put_backup(shelf, Wanted(days=1))

@@ -17,6 +17,7 @@ from ulasis_backup.repository.repository import (
     age,
     in_series,
     listing,
+    trusted,
 )
 
 LATEST = "latest"
@@ -28,8 +29,8 @@ def find(
     """Return the payload that *text* names: ``latest``, a file name, an id, or a unique prefix.
 
     ``latest`` is the newest backup of *server_name* and *databases* that is no safety backup. It
-    is an error when a newer one is there and cannot be used: nobody who asks for the newest wants
-    an older one without a word. A path must lead into the repository.
+    is an error when a newer one is there and cannot be used, or holds them among others: nobody who
+    asks for the newest wants an older one without a word. A path must lead into the repository.
     """
     if text == LATEST:
         found = listing(repository)
@@ -56,6 +57,7 @@ def find(
 def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]) -> PayloadName:
     ours = in_series(entries, server_name, databases)
     usual = [entry for entry in ours if entry.manifest.header.kind is not Kind.SAFETY]
+    _refuse_wider(usual[-1] if usual else None, entries, server_name, databases)
     if usual:
         return usual[-1].name
     name = ", ".join(databases)
@@ -71,6 +73,28 @@ def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ..
         raise locked[-1]
     message = f"there is no backup of {name} on {server_name}"
     raise BackupNotFound(message, hint=_elsewhere(entries, databases))
+
+
+def _refuse_wider(
+    newest: Entry | None, entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]
+) -> None:
+    """Raise where a later backup than *newest* holds the databases among others."""
+    wider = [
+        entry
+        for entry in trusted(entries)
+        if entry.manifest.details is not None
+        and entry.manifest.details.server_name == server_name
+        and entry.manifest.header.kind is not Kind.SAFETY
+        and set(databases) < set(entry.manifest.header.databases)
+        and (newest is None or age(entry) > age(newest))
+    ]
+    if not wider:
+        return
+    later = max(wider, key=age)
+    held = ", ".join(later.manifest.header.databases)
+    alone = f"{newest.name} is the newest of it alone" if newest else "there is none of it alone"
+    message = f"latest of {', '.join(databases)}: {alone}, {later.name} is later and holds {held}"
+    raise AmbiguousName(message, hint="name the one you mean (`restore` has --from-database)")
 
 
 def _refuse_older(newest: PayloadName, found: Listing) -> None:
