@@ -13,7 +13,11 @@ from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.accounts import Account, read_accounts
 from ulasis_backup.mysql.columns import row_source
-from ulasis_backup.mysql.definitions import Definition, read_definitions
+from ulasis_backup.mysql.definitions import (
+    Definition,
+    read_definitions,
+    with_positions_now,
+)
 from ulasis_backup.mysql.keys import table_key
 from ulasis_backup.mysql.schema import ELSEWHERE, Catalogue, Table
 from ulasis_backup.mysql.server import Server, quote_bytes
@@ -81,6 +85,18 @@ def look(server: Server, databases: Sequence[str], options: RowsOptions) -> Seen
         databases=tuple(_look(server, database, options) for database in databases),
         accounts=read_accounts(server, databases) if options.accounts else (),
     )
+
+
+def with_positions(server: Server, seen: Seen) -> Seen:
+    """Return *seen* with sequences where they stand now that nothing can move them back.
+
+    No snapshot covers them: what was read before the moment may stand below numbers in its rows.
+    """
+    databases = tuple(
+        replace(one, definitions=with_positions_now(server, one.name, one.definitions))
+        for one in seen.databases
+    )
+    return replace(seen, databases=databases)
 
 
 def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:

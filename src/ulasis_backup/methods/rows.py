@@ -14,12 +14,11 @@ from datetime import timedelta
 from ulasis_backup.methods import index
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.index import Begin, Index, Range, TableRows
-from ulasis_backup.methods.look import RowsOptions, Seen, SeenTable, look, matches
+from ulasis_backup.methods.look import RowsOptions, Seen, SeenTable, look, matches, with_positions
 from ulasis_backup.methods.reading import Keep, RowsReader
 from ulasis_backup.methods.summary import Summary, summary_of
 from ulasis_backup.model import Login, Shared, TextLoss
 from ulasis_backup.mysql import privileges, schema
-from ulasis_backup.mysql.definitions import with_positions_now
 from ulasis_backup.mysql.losses import inexact_columns
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.mysql.snapshot import Moment, MomentOptions, one_moment
@@ -117,7 +116,7 @@ class RowsCapture:
                 options=plan.moment,
             ) as opened,
         ):
-            moment = _with_sequences(opened)
+            moment = replace(opened, seen=with_positions(opened.sessions[0], opened.seen))
             begin = self._begin(moment.sessions[0])
             yield from self._records(begin, moment)
             moment.check()
@@ -205,16 +204,6 @@ class RowsCapture:
             new_objects=written.objects,
             new_bytes=written.bytes,
         )
-
-
-def _with_sequences(moment: Moment[Seen]) -> Moment[Seen]:
-    """Return *moment* with the sequences where they stand now that nothing before it can move."""
-    server = moment.sessions[0]
-    databases = tuple(
-        replace(one, definitions=with_positions_now(server, one.name, one.definitions))
-        for one in moment.seen.databases
-    )
-    return replace(moment, seen=replace(moment.seen, databases=databases))
 
 
 def keeping(store: RowsStore) -> Keep:
