@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ulasis_backup import model
-from ulasis_backup.methods import index
+from ulasis_backup.methods import index, records
 from ulasis_backup.methods.index import Begin, Range, TableHead, TableRows
 from ulasis_backup.methods.rows import INLINE
 from ulasis_backup.model import DatabaseOptions
@@ -55,7 +55,7 @@ def names(text: str) -> set[str]:
 RECORDS = {
     "begin": index.begin_record(
         Begin(databases=("d",), epoch="e", epoch_key="", flavour="mariadb", version="1")
-    ).removeprefix(index.MAGIC),
+    ).removeprefix(records.MAGIC),
     "database": index.database_record(
         "d", DatabaseOptions(character_set="utf8mb4", collation="utf8mb4_bin")
     ),
@@ -106,8 +106,8 @@ def test_every_field_of_what_the_details_list_is_documented(first: str, value: t
 def test_the_numbers_of_the_document_are_those_of_the_code() -> None:
     text = section("The index of a rows backup") + section("Objects")
     for said, number in (
-        ("at most 4 MiB long", index.LONGEST_LINE == 4 << 20),
-        ("at most 2^30", index.LONGEST_BLOB == 1 << 30),
+        ("at most 4 MiB long", records.LONGEST_LINE == 4 << 20),
+        ("at most 2^30", records.LONGEST_BLOB == 1 << 30),
         ("at most 16 KiB", INLINE == 16 << 10),
         ("at most ten links", chains.MOST_LINKS == 10),
         ("readers follow 64", objectreader.DEEPEST == 64),
@@ -118,7 +118,7 @@ def test_the_numbers_of_the_document_are_those_of_the_code() -> None:
     ):
         assert said in " ".join(text.split())
         assert number, said
-    assert index.MAGIC.decode().strip() in text
+    assert records.MAGIC.decode().strip() in text
 
 
 def test_definitions_stand_in_the_order_that_the_document_says() -> None:

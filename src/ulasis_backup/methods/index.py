@@ -13,13 +13,13 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ulasis_backup.errors import IntegrityError, UnknownFormat
+from ulasis_backup.methods.records import MAGIC, Record, malformed, record, records
 from ulasis_backup.model import DatabaseOptions
 from ulasis_backup.mysql.accounts import Account, from_json, to_json
 from ulasis_backup.mysql.columns import Column, RowSource
@@ -27,13 +27,8 @@ from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.keys import Boundary, Key
 from ulasis_backup.repository import canonical
 
-MAGIC = b"ulasis-backup rows index 1\n"
-LONGEST_LINE = 4 << 20
-LONGEST_BLOB = 1 << 30
-HINT = "do not restore it; use another backup"
 _OBJECT_NAME = re.compile(r"[0-9a-f]{64}-[0-9a-f]{8}")
 
-Record = dict[str, Any]
 Data = bytes
 """A name for the type where a field is called ``bytes``."""
 
@@ -150,24 +145,24 @@ def digest_of(fingerprints: Iterable[str]) -> str:
 
 def begin_record(begin: Begin) -> bytes:
     """Return the start of an index."""
-    return MAGIC + _record("begin", _json(begin))
+    return MAGIC + record("begin", _json(begin))
 
 
 def database_record(database: str, options: DatabaseOptions) -> bytes:
     """Return the record of a database."""
-    return _record("database", {"database": database, **_json(options)})
+    return record("database", {"database": database, **_json(options)})
 
 
 def definition_record(database: str, definition: Definition) -> bytes:
     """Return the record of an object's definition."""
     body = _json(definition)
     del body["text"]
-    return _record("definition", {"database": database, **body}, definition.text)
+    return record("definition", {"database": database, **body}, definition.text)
 
 
 def account_record(account: Account) -> bytes:
     """Return the record of an account with its rights; the hash of its password is in it."""
-    return _record("account", {"account": to_json(account)})
+    return record("account", {"account": to_json(account)})
 
 
 def table_record(head: TableHead) -> bytes:
@@ -181,7 +176,7 @@ def table_record(head: TableHead) -> bytes:
         "versioned": source.versioned,
         "key": _json(head.key) if head.key else None,
     }
-    return _record("table", body)
+    return record("table", body)
 
 
 def range_record(part: Range) -> bytes:
@@ -197,23 +192,23 @@ def range_record(part: Range) -> bytes:
         "stored": part.stored,
         "full": part.full,
     }
-    return _record("range", body, part.inline)
+    return record("range", body, part.inline)
 
 
 def table_end_record(table: TableRows) -> bytes:
     """Return the record that ends a table."""
     body = {"rows": table.rows, "bytes": table.bytes, "ranges": len(table.ranges)}
-    return _record("table-end", body | {"digest": table.digest})
+    return record("table-end", body | {"digest": table.digest})
 
 
 def end_record(tables: int, rows: int) -> bytes:
     """Return the record that ends an index."""
-    return _record("end", {"tables": tables, "rows": rows})
+    return record("end", {"tables": tables, "rows": rows})
 
 
 def read_index(chunks: Iterable[bytes]) -> Index:
     """Read a whole index; raises IntegrityError unless it is complete and well-formed."""
-    return _Reader(_records(chunks)).read()
+    return _Reader(records(chunks)).read()
 
 
 class _Reader:
@@ -245,12 +240,12 @@ class _Reader:
             for body, blob in self._records:
                 take = kinds[str(body.pop("record"))]
                 if self._ended or (self._begin is None) != (take == self._take_begin):
-                    raise _malformed("a record out of place")
+                    raise malformed("a record out of place")
                 take(body, blob)
         except (ValidationError, KeyError, TypeError, ValueError, binascii.Error) as error:
-            raise _malformed(f"a record of an unknown form ({type(error).__name__})") from None
+            raise malformed(f"a record of an unknown form ({type(error).__name__})") from None
         if not self._ended or self._begin is None:
-            raise _malformed("it ends too early")
+            raise malformed("it ends too early")
         return Index(
             begin=self._begin,
             options=self._options,
@@ -276,7 +271,7 @@ class _Reader:
 
     def _take_table(self, body: Record, _: bytes | None) -> None:
         if self._head is not None or body["database"] not in self._options:
-            raise _malformed("a table out of place")
+            raise malformed("a table out of place")
         source = RowSource(
             database=str(body["database"]),
             table=str(body["table"]),
@@ -289,7 +284,7 @@ class _Reader:
 
     def _take_range(self, body: Record, blob: bytes | None) -> None:
         if self._head is None:
-            raise _malformed("a range without a table")
+            raise malformed("a range without a table")
         begin = body["begin"]
         part = Range(
             rows=int(body["rows"]),
@@ -305,92 +300,26 @@ class _Reader:
             full=int(body["full"]),
         )
         if blob is not None and len(blob) != part.bytes:
-            raise _malformed("a range of another size than it says")
+            raise malformed("a range of another size than it says")
         if (blob is None) != bool(part.name):
-            raise _malformed("a range whose rows are nowhere, or twice")
+            raise malformed("a range whose rows are nowhere, or twice")
         self._ranges.append(part)
 
     def _take_table_end(self, body: Record, _: bytes | None) -> None:
         if self._head is None:
-            raise _malformed("the end of a table out of place")
+            raise malformed("the end of a table out of place")
         table = TableRows(head=self._head, ranges=tuple(self._ranges))
         found = {"rows": table.rows, "bytes": table.bytes, "ranges": len(table.ranges)}
         if body != found | {"digest": table.digest}:
-            raise _malformed(f"table {table.head.source.table} is not what its end says")
+            raise malformed(f"table {table.head.source.table} is not what its end says")
         self._tables.append(table)
         self._head = None
 
     def _take_end(self, body: Record, _: bytes | None) -> None:
         rows = sum(table.rows for table in self._tables)
         if self._head is not None or body != {"tables": len(self._tables), "rows": rows}:
-            raise _malformed("it does not hold what its end says")
+            raise malformed("it does not hold what its end says")
         self._ended = True
-
-
-def _record(kind: str, body: Record, blob: bytes | None = None) -> bytes:
-    body = {"record": kind, **body}
-    if blob is None:
-        return canonical.to_bytes(body) + b"\n"
-    return canonical.to_bytes(body | {"blob": len(blob)}) + b"\n" + blob + b"\n"
-
-
-def _records(chunks: Iterable[bytes]) -> Iterator[tuple[Record, bytes | None]]:
-    take = _Taker(chunks)
-    if take.line() != MAGIC:
-        raise UnknownFormat("this is no index of format 1", hint="use a newer ulasis-backup")
-    while line := take.line():
-        body = canonical.from_bytes(line[:-1], name="a record of the index")
-        size = body.pop("blob", None)
-        yield body, None if size is None else take.blob(size)
-
-
-class _Taker:
-    """Takes lines and blobs off a stream of chunks."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = _generator(chunks)
-        self._held = bytearray()
-
-    def line(self) -> bytes:
-        """Return the next line with its end; empty at the end of the stream."""
-        begin = 0
-        while (end := self._held.find(b"\n", begin)) < 0:
-            begin = len(self._held)
-            if begin > LONGEST_LINE:
-                raise _malformed("a line is too long")
-            if not self._more():
-                if self._held:
-                    raise _malformed("it ends within a line")
-                return b""
-        return self._cut(end + 1)
-
-    def blob(self, size: object) -> bytes:
-        """Return the next *size* bytes, and pass over the line end behind them."""
-        if not isinstance(size, int) or not 0 <= size <= LONGEST_BLOB:
-            raise _malformed("a blob of an impossible size")
-        while len(self._held) < size + 1:
-            if not self._more():
-                raise _malformed("it ends within a blob")
-        data = self._cut(size + 1)
-        if data[-1:] != b"\n":
-            raise _malformed("a blob of another size than it says")
-        return data[:-1]
-
-    def _more(self) -> bool:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            return False
-        self._held += chunk
-        return True
-
-    def _cut(self, size: int) -> bytes:
-        data = bytes(memoryview(self._held)[:size])
-        del self._held[:size]
-        return data
-
-
-def _generator(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
-    yield from chunks
 
 
 def _json(value: Any) -> Record:  # noqa: ANN401 (any of the dataclasses)
@@ -400,16 +329,12 @@ def _json(value: Any) -> Record:  # noqa: ANN401 (any of the dataclasses)
 def _hex(value: object) -> str:
     text = str(value)
     if len(text) != 64 or bytes.fromhex(text).hex() != text:  # noqa: PLR2004 (SHA-256)
-        raise _malformed("a fingerprint of an unknown form")
+        raise malformed("a fingerprint of an unknown form")
     return text
 
 
 def _object_name(value: object) -> str:
     text = str(value)
     if text and not _OBJECT_NAME.fullmatch(text):
-        raise _malformed("an object's name of an unknown form")
+        raise malformed("an object's name of an unknown form")
     return text
-
-
-def _malformed(what: str) -> IntegrityError:
-    return IntegrityError(f"the index of the backup is malformed: {what}", hint=HINT)
