@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from support.server import fresh_database, run_all
+from ulasis_backup.errors import StorageFull
 from ulasis_backup.methods.index import Range
-from ulasis_backup.methods.look import RowsOptions, Seen, look, with_positions
+from ulasis_backup.methods.look import RowsOptions, Seen, SeenTable, look, with_positions
 from ulasis_backup.methods.reading import RowsReader
+from ulasis_backup.mysql.columns import Column
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.mysql.snapshot import MomentOptions, one_moment
@@ -57,6 +62,52 @@ def test_a_table_with_a_generated_column_in_its_key_is_read_in_its_order(
     assert (table.rows, [part.begin for part in table.ranges]) == (5, [None] * len(table.ranges))
     assert len(pieces) > 1
     assert b"".join(pieces) == b"".join(b"\x02\0\0\0\x01%d" % number for number in (5, 4, 3, 2, 1))
+
+
+def asleep(table: SeenTable) -> SeenTable:
+    """Return a table that takes the server ten minutes to read."""
+    slow = Column(name="id", kind="int", select="SLEEP(600)")
+    source = replace(table.head.source, columns=(slow,))
+    return replace(table, head=replace(table.head, source=source))
+
+
+def sleepers(server: Server) -> list[object]:
+    asked = "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE '%SELECT%SLEEP(600)%'"
+    return [number for (number,) in server.query(f"{asked} AND ID <> CONNECTION_ID()")]
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_reading_that_fails_or_is_given_up_waits_for_no_other_session(
+    server: Server, database: str, *, given_up: bool
+) -> None:
+    run_all(server, database, [f"CREATE TABLE t{number} (id INT PRIMARY KEY)" for number in "12"])
+    run_all(server, database, [f"INSERT INTO t{number} VALUES (1)" for number in "12"])
+    options = RowsOptions()
+    with one_moment(
+        server.login,
+        [database],
+        look=lambda session: look(session, [database], options),
+        options=MomentOptions(jobs=2),
+    ) as moment:
+        quick, slow = moment.seen.tables
+
+        def keep(packets: Packets, base: Range | None) -> Range:
+            assert base is None
+            while not sleepers(server):
+                time.sleep(0.01)
+            if not given_up:
+                raise StorageFull("no room")
+            return Range(rows=packets.rows, bytes=len(packets.data), fingerprint="00" * 32)
+
+        reader = RowsReader(moment.sessions, keep, before=None, options=options)
+        if given_up:
+            with closing(reader.read([quick, asleep(slow)])) as tables:
+                assert next(tables).rows == 1
+        else:
+            with pytest.raises(StorageFull):
+                list(reader.read([quick, asleep(slow)]))
+    while sleepers(server):
+        time.sleep(0.01)
 
 
 def test_a_sequence_stands_behind_every_number_that_the_rows_of_the_moment_hold(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from ulasis_backup.methods.index import Index, Range, TableHead, TableRows
 from ulasis_backup.methods.look import RowsOptions, SeenTable
 from ulasis_backup.methods.ranges import Span, spans
 from ulasis_backup.mysql.columns import rows_select
+from ulasis_backup.mysql.commands import end_sessions
 from ulasis_backup.mysql.keys import Boundary, bounds, condition
 from ulasis_backup.mysql.rows import fields
 from ulasis_backup.mysql.server import Server, quote
@@ -36,6 +38,10 @@ class _Task:
     span: Span
 
 
+_Pending = tuple[SeenTable, list[Future[list[Range]]]]
+"""A table, and the pieces of it that are being read."""
+
+
 class Stopped(Exception):
     """The run has failed or was given up; what still runs stops."""
 
@@ -55,7 +61,7 @@ class RowsReader:
         self._free: queue.SimpleQueue[Server] = queue.SimpleQueue()
         for session in sessions:
             self._free.put(session)
-        self._jobs = len(sessions)
+        self._sessions = tuple(sessions)
         self._keep = keep
         self._before = _by_name(before)
         self._options = options
@@ -65,27 +71,37 @@ class RowsReader:
         self._done = 0
         self._on_bytes = on_bytes
 
-    def read(self, tables: Sequence[SeenTable]) -> Iterator[TableRows]:
+    def read(self, tables: Sequence[SeenTable]) -> Generator[TableRows, None, None]:
         """Yield each of *tables* with its ranges, in order.
 
         Raises QueryFailed, ServerUnreachable, StorageError: the first error of any session, as
-        soon as its table's turn comes or another stops for it. Then all sessions have stopped.
+        soon as its table's turn comes or another stops for it. Then all sessions have stopped, and
+        are ended, as when the reading is given up.
         """
-        with ThreadPoolExecutor(self._jobs, thread_name_prefix="rows") as pool:
-            pending: list[tuple[SeenTable, list[Future[list[Range]]]]] = []
+        with ThreadPoolExecutor(len(self._sessions), thread_name_prefix="rows") as pool:
+            pending: deque[_Pending] = deque()
             try:
                 for table in tables:
                     planned = self._plan(table)
                     pending.append((table, [pool.submit(self._work, task) for task in planned]))
-                for table, parts in pending:
+                while pending:
+                    table, parts = pending[0]
                     yield _assembled(table.head, [one for part in parts for one in part.result()])
-            except Stopped:
-                raise self._failure or Stopped from None
-            finally:
-                self._stop.set()
-                for _, parts in pending:
-                    for part in parts:
-                        part.cancel()
+                    # With it go the rows of small tables.
+                    pending.popleft()
+            except BaseException as error:
+                self._give_up(pending)
+                if isinstance(error, Stopped):
+                    raise self._failure or error from None
+                raise
+
+    def _give_up(self, pending: Iterable[_Pending]) -> None:
+        """Let all sessions stop, also one that waits for a server that sorts for an hour."""
+        self._stop.set()
+        for _, parts in pending:
+            for part in parts:
+                part.cancel()
+        end_sessions(self._sessions)
 
     def _plan(self, table: SeenTable) -> list[_Task]:
         head = table.head
