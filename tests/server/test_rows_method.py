@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -141,6 +142,23 @@ def test_single_tables_come_back_from_their_objects_alone(
     # The objects of the other tables are gone: all of it cannot be read.
     lost = command.run("verify", "latest")
     assert lost.code == 24, lost.said
+
+
+def test_the_way_back_from_a_restore_of_some_tables_leaves_the_others_alone(
+    orders: str, command: Command, server: Server
+) -> None:
+    command = command.having(**ENCRYPTED)
+    made_by(command)
+    run_all(server, orders, ["INSERT INTO customers VALUES (9000, 'new', '')"])
+    before = portrait(server, orders)
+    done = command.run("--json", "restore", "latest", "--yes", "--tables", "customers")
+    assert done.code == 0, done.said
+    assert any("rows of orders are not held" in notice for notice in done.json["notices"])
+    run_all(server, orders, ["INSERT INTO zebras VALUES (3, 3)"])
+    way_back = done.err.split("to bring it back: ulasis-backup ")[1].splitlines()[0]
+    assert command.ok(*shlex.split(way_back))["replaced"] == ["table customers"]
+    changed = different(before, portrait(server, orders))
+    assert changed == {"rows of table zebras", "checksum of table zebras"}
 
 
 def test_a_copy_under_another_name_is_whole_and_touches_nothing(

@@ -70,7 +70,11 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """What a restore will do; ``--dry-run`` prints it."""
+    """What a restore will do; ``--dry-run`` prints it.
+
+    ``undone_tables`` are those to bring back to undo a restore of some tables alone: the others
+    may be written to meanwhile.
+    """
 
     backup: str
     made_at: str
@@ -85,6 +89,7 @@ class RestorePlan:
     safety_backup: bool
     notices: tuple[str, ...]
     flags: tuple[str, ...] = ()
+    undone_tables: tuple[str, ...] = ()
 
     @property
     def touches_data(self) -> bool:
@@ -219,7 +224,31 @@ def _plan(
             *notices,
             *(f"points into {target}: {name}" for name in dependants),
             *(f"not in the backup, left as it is: {name}" for name in sorted(left_out)),
+            *_unchecked_keys(server, target, source.only_tables),
         ),
+        undone_tables=_undone(source.only_tables, have),
+    )
+
+
+def _unchecked_keys(server: Server, database: str, only: frozenset[str] | None) -> tuple[str, ...]:
+    """Return foreign keys that lead from tables that stay to some that are replaced."""
+    rows = server.query(
+        "SELECT DISTINCT TABLE_NAME, REFERENCED_TABLE_NAME, CONSTRAINT_NAME "
+        "FROM information_schema.KEY_COLUMN_USAGE "
+        "WHERE TABLE_SCHEMA = %s AND REFERENCED_TABLE_SCHEMA = %s ORDER BY 1, 3",
+        (database, database),
+    )
+    return tuple(
+        f"rows of {table} are not held against those of {parent} again: foreign key {name}"
+        for table, parent, name in rows
+        if only is not None and parent in only and table not in only
+    )
+
+
+def _undone(only: frozenset[str] | None, have: set[str]) -> tuple[str, ...]:
+    """Return the tables and sequences that bring the old state back; none: all of it."""
+    return tuple(
+        name for name in sorted(only or ()) if have & {f"table {name}", f"sequence {name}"}
     )
 
 
@@ -330,6 +359,8 @@ def _undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
     """Return the command that brings the safety backup back, from here to that server."""
     words = ["ulasis-backup", *plan.flags, "restore", str(safety.name)]
     words += ["--target-database", plan.target, "--skip-pre-restore-backup", "--yes"]
+    if plan.undone_tables and not any("," in name for name in plan.undone_tables):
+        words += ["--tables", ",".join(plan.undone_tables)]
     return shlex.join(words)
 
 
