@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -340,6 +341,7 @@ def test_chains_of_differences_decode(place: Place) -> None:
             options = RowsOptions(target=10_000)
             reader = RowsReader([place.reader], keep, before=before, options=options)
             (found,) = reader.read([seen(place, 10_000)])
+            writer.check_before_commit(timedelta(hours=1))
         days.append((Kept(rows=found, data=b""), plain(place, found.head).data))
     for kept, wanted in days:
         objects = ObjectReader(storage, epoch)

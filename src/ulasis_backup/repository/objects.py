@@ -74,7 +74,7 @@ class ObjectWriter:
         self._uploads = Uploads(storage)
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(DELTAS)
-        self._kept: dict[str, Future[Stored]] = {}
+        self._kept: dict[str, Stored | Future[Stored]] = {}
         self._notices: list[Notice] = []
         self._written = self._reused = Tally()
 
@@ -122,10 +122,10 @@ class ObjectWriter:
         """
         print_ = fingerprint(self._epoch, data)
         with self._lock:
-            earlier = self._kept.get(print_)
-            mine = self._kept.setdefault(print_, Future())
-        if earlier is not None:
-            stored = earlier.result()
+            mine: Future[Stored] = Future()
+            earlier = self._kept.setdefault(print_, mine)
+        if earlier is not mine:
+            stored = _result(earlier)
             self._count(stored, new=False)
             return stored
         try:
@@ -134,6 +134,9 @@ class ObjectWriter:
             mine.set_exception(error)
             raise
         mine.set_result(stored)
+        with self._lock:
+            # A future takes five times the room, and there is one for every object.
+            self._kept[print_] = stored
         return stored
 
     def check_before_commit(self, grace: timedelta) -> None:
@@ -278,7 +281,7 @@ class ObjectWriter:
     def _used(self) -> dict[str, int]:
         """Return the objects that the backup will need, and their sizes."""
         with self._lock:
-            kept = [future.result() for future in self._kept.values()]
+            kept = [_result(one) for one in self._kept.values()]
         used = {name: self._sizes[name] for stored in kept for name in stored.objects}
         return used | {stored.name: stored.stored for stored in kept}
 
@@ -293,6 +296,10 @@ def objects_of(
         for blob in storage.list(folder)
         if (name := objectfile.name_in(blob.name)) and (among is None or name in among)
     }
+
+
+def _result(kept: Stored | Future[Stored]) -> Stored:
+    return kept if isinstance(kept, Stored) else kept.result()
 
 
 def _names(paths: frozenset[str]) -> frozenset[str]:
