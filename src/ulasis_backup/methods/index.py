@@ -14,7 +14,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,7 +39,7 @@ class Begin:
 
     databases: tuple[str, ...]
     epoch: str
-    epoch_key: str
+    epoch_key: str = field(repr=False)
     flavour: str
     version: str
 
@@ -105,6 +105,10 @@ class TableRows:
     def digest(self) -> str:
         """Return a digest of the ranges' fingerprints."""
         return digest_of(part.fingerprint for part in self.ranges)
+
+    def without_data(self) -> TableRows:
+        """Return the same without the rows that lie in the index itself."""
+        return replace(self, ranges=tuple(replace(part, inline=None) for part in self.ranges))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,8 +162,7 @@ class RowsCapture:
                 yield index.range_record(part)
             yield index.table_end_record(table)
             # Small tables' rows are in the index now; here their fingerprints will do.
-            ranges = tuple(replace(part, inline=None) for part in table.ranges)
-            self._tables.append(replace(table, ranges=ranges))
+            self._tables.append(table.without_data())
         yield index.end_record(len(self._tables), sum(table.rows for table in self._tables))
 
     def _summarise(self, begin: Begin, moment: Moment[Seen]) -> Captured:

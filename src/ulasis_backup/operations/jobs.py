@@ -209,7 +209,8 @@ def _last_index(context: Context, request: BackupRequest) -> Index | None:
             context.observe(Notice(message=message, hint="`ulasis-backup verify-all` looks closer"))
             continue
         if bool(found.begin.epoch_key) == context.config.encrypt:
-            return found
+            # The rows of small tables are of no use now, and would be held until the end.
+            return replace(found, tables=tuple(table.without_data() for table in found.tables))
     return None
 
 
