@@ -161,6 +161,28 @@ def test_the_way_back_from_a_restore_of_some_tables_leaves_the_others_alone(
     assert changed == {"rows of table zebras", "checksum of table zebras"}
 
 
+def test_a_table_whose_sequence_is_nowhere_is_refused_before_anything_is_touched(
+    database: str, command: Command, server: Server
+) -> None:
+    run_all(
+        server,
+        database,
+        [
+            "CREATE SEQUENCE numbers",
+            "CREATE TABLE t (id INT PRIMARY KEY DEFAULT NEXTVAL(numbers), x INT)",
+            "INSERT INTO t (x) VALUES (1)",
+        ],
+    )
+    command = command.having(**ENCRYPTED)
+    made_by(command)
+    run_all(server, database, ["DROP TABLE t", "CREATE TABLE t (x INT)", "DROP SEQUENCE numbers"])
+    before = portrait(server, database)
+    refused = command.run("restore", "latest", "--yes", "--tables", "t")
+    assert (refused.code, "--tables t,numbers" in refused.err) == (15, True), refused.said
+    assert different(before, portrait(server, database)) == set()
+    assert restore(command, "--tables", "t,numbers")["equal"] is True
+
+
 def test_a_copy_under_another_name_is_whole_and_touches_nothing(
     orders: str, command: Command, server: Server
 ) -> None:

@@ -43,6 +43,7 @@ PACKET_OVERHEAD = 64 << 10
 _DEFINER = re.compile(rb"\ACREATE[^`\"]*DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
 _DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
 _ENGINE = re.compile(rb"\) ENGINE=(\w+)")
+_DRAWN = re.compile(rb"\b(?:next|last|set)val\(`((?:[^`]|``)*)`[,)]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ class RowsSource:
         Raises ServerUnsuitable for what the server cannot take.
         """
         translation, options = self._translated(server), self._options(server)
+        _need_sequences(server, target, self.definitions)
         # Where they came from they can be made again; elsewhere each table is tried.
         there = self._is_foreign(server) and schema.database_options(server, target) is not None
         tried = check_on_target(server, translation, database=target if there else None)
@@ -312,6 +314,19 @@ def _belongs(definition: Definition, tables: frozenset[str]) -> bool:
     if definition.kind in (TABLE, ObjectKind.SEQUENCE):
         return definition.name in tables
     return definition.kind == ObjectKind.TRIGGER and definition.extra.get("table") in tables
+
+
+def _need_sequences(server: Server, target: str, definitions: tuple[Definition, ...]) -> None:
+    """Raise ServerUnsuitable for a table whose sequence is not restored and not in *target*."""
+    there = {table.name for table in schema.catalogue(server, target).tables if table.is_sequence}
+    there |= {one.name for one in definitions if one.kind == ObjectKind.SEQUENCE}
+    for table in (one for one in definitions if one.kind == TABLE):
+        for name in _DRAWN.findall(table.text):
+            sequence = name.replace(b"``", b"`").decode("utf-8", "surrogateescape")
+            if sequence not in there:
+                message = f"table {table.name} needs sequence {sequence}, which {target} has not"
+                hint = f"restore it too: --tables {table.name},{sequence}; or create it first"
+                raise ServerUnsuitable(message, hint=hint)
 
 
 def _definers(definitions: tuple[Definition, ...]) -> Iterator[str]:
