@@ -25,6 +25,11 @@ MODES = {
     "watched": {"BACKUP_DDL": "detect"},
 }
 SWAP = "RENAME TABLE zebras TO elsewhere, zokors TO zebras, elsewhere TO zokors"
+PUT_IN_PLACE = (
+    "CREATE TABLE new_zulu (y INT)",
+    # While it waits for zulu it has new_zulu already: nobody else may even look at that one.
+    "RENAME TABLE zulu TO old_zulu, new_zulu TO zulu",
+)
 EXCHANGE = "ALTER TABLE years EXCHANGE PARTITION p1 WITH TABLE zulu"
 DEEDS = {
     "copied": ("ALTER TABLE zebras ADD COLUMN extra INT NOT NULL DEFAULT 5, ALGORITHM=COPY",),
@@ -144,8 +149,8 @@ def test_ddl_that_is_held_back_does_not_spoil_the_backup(
     command = zoo.having(**MODES["held-back"])
     with paused(command) as process:
         threads = [
-            _start(server.login, database, (statement,))
-            for statement in ("DROP TABLE aardvarks", SWAP, EXCHANGE)
+            _start(server.login, database, statements)
+            for statements in (("DROP TABLE aardvarks",), (SWAP,), PUT_IN_PLACE)
         ]
         wait_until(lambda: _waiting(server) == len(threads))
     done = finish(process)

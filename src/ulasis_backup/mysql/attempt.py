@@ -75,6 +75,7 @@ class Taken(Generic[T]):
     tables: Server
     identity: Identity
     seen: T
+    found: dict[str, Catalogue]
     before: dict[str, Still]
     position: Position | None
     stopped: float
@@ -168,7 +169,7 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Taken[T]:
     position = moments.place(sessions.readers, opened.mark, is_global=way.is_global)
     return Taken(
         sessions=sessions.readers, tables=sessions.tables, identity=sessions.identity,
-        seen=seen, before=before, position=position, stopped=opened.stopped, remarks=opened.remarks,
+        found=found, seen=seen, before=before, position=position, stopped=opened.stopped, remarks=opened.remarks,
         hold=tuple(map(moments.connection_id, (sessions.tables, *sessions.readers))),
     )  # fmt: skip
 

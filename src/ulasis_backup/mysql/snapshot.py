@@ -15,10 +15,11 @@ from typing import Generic, TypeVar
 
 from ulasis_backup.errors import PrivilegeMissing, SchemaChanged, ServerError
 from ulasis_backup.model import Login, Position
-from ulasis_backup.mysql import moments, privileges, schema
-from ulasis_backup.mysql.attempt import Taken, Wanted, attempt
+from ulasis_backup.mysql import moments, privileges
+from ulasis_backup.mysql.attempt import READER_WAIT_SECONDS, Taken, Wanted, attempt
 from ulasis_backup.mysql.hold import Hold, watched
 from ulasis_backup.mysql.moments import Identity, NoMoment, Overtaken
+from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.mysql.still import HINT, Still, compare, still
 from ulasis_backup.mysql.ways import ALONE, TABLES, Way, ways
@@ -79,11 +80,13 @@ class Moment(Generic[T]):
 class Ledger:
     """What the schema looked like at the moment, and whether our sessions hold it still.
 
-    ``tables`` is the session that keeps tables without transactions locked.
+    ``found`` is what there was, ``before`` what it looked like. ``tables`` is the session that
+    keeps tables without transactions locked.
     """
 
     login: Login
     identity: Identity
+    found: Mapping[str, Catalogue]
     before: Mapping[str, Still]
     blocking: bool
     hold: Hold
@@ -94,8 +97,11 @@ class Ledger:
         with self.hold.explaining(), self.hold.finishing():
             with connect(self.login) as server:
                 moments.need_same(self.identity, [server])
+                # A RENAME that waits for us may have other tables already. Whoever asked for those
+                # would wait for it, and nobody could let it through: only for ours, and not long.
+                server.run(f"SET SESSION lock_wait_timeout = {READER_WAIT_SECONDS}")
                 for database, before in self.before.items():
-                    now = still(server, database, schema.catalogue(server, database))
+                    now = still(server, database, self.found[database])
                     compare(before, now, database=database, held=self.blocking)
             moments.need_transactions(sessions)
             # Its locks were there all the time if it is there still.
@@ -187,7 +193,7 @@ def _moment(wanted: Wanted[T], way: Way, taken: Taken[T], said: Sequence[str]) -
         sessions=taken.sessions, seen=taken.seen, position=taken.position, how=way.how,
         fallbacks=(*said, *taken.remarks), stopped=taken.stopped,
         ledger=Ledger(
-            login=wanted.login, identity=taken.identity, before=taken.before,
+            login=wanted.login, identity=taken.identity, found=taken.found, before=taken.before,
             blocking=wanted.blocking, hold=Hold(taken.hold), tables=taken.tables,
         ),
     )  # fmt: skip
