@@ -169,7 +169,8 @@ def _take(sessions: Sessions, wanted: Wanted[T], way: Way) -> Taken[T]:
     position = moments.place(sessions.readers, opened.mark, is_global=way.is_global)
     return Taken(
         sessions=sessions.readers, tables=sessions.tables, identity=sessions.identity,
-        found=found, seen=seen, before=before, position=position, stopped=opened.stopped, remarks=opened.remarks,
+        found=found, seen=seen, before=before,
+        position=position, stopped=opened.stopped, remarks=opened.remarks,
         hold=tuple(map(moments.connection_id, (sessions.tables, *sessions.readers))),
     )  # fmt: skip
 
