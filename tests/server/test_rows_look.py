@@ -11,7 +11,7 @@ import pytest
 
 from support.server import fresh_database, run_all
 from ulasis_backup.errors import StorageFull
-from ulasis_backup.methods.index import Range
+from ulasis_backup.methods.index import Begin, Index, Range
 from ulasis_backup.methods.look import RowsOptions, Seen, SeenTable, look, with_positions
 from ulasis_backup.methods.reading import RowsReader
 from ulasis_backup.mysql.columns import Column
@@ -134,3 +134,35 @@ def test_a_sequence_stands_behind_every_number_that_the_rows_of_the_moment_hold(
         seen = with_positions(moment.sessions[0], moment.seen)
     (sequence,) = (d for d in seen.databases[0].definitions if d.kind == "sequence")
     assert (newest, sequence.extra["position"]) == (2, "3")
+
+
+@pytest.mark.parametrize(("version", "inherited"), [("", True), ("10.4.1-MariaDB", False)])
+def test_boundaries_between_texts_are_not_inherited_from_another_version(
+    server: Server, database: str, version: str, *, inherited: bool
+) -> None:
+    rows = ", ".join(f"('{letter * 9}')" for letter in "abcdefgh")
+    run_all(
+        server,
+        database,
+        ["CREATE TABLE t (v VARCHAR(20) PRIMARY KEY)", f"INSERT INTO t VALUES {rows}"],
+    )
+    server.run("SET character_set_results = NULL")
+    options = RowsOptions(target=20)
+
+    def keep(packets: Packets, base: Range | None) -> Range:
+        bases.append(base)
+        return Range(rows=packets.rows, bytes=len(packets.data), fingerprint="00" * 32)
+
+    bases: list[Range | None] = []
+    (table,) = look(server, [database], options).tables
+    first = RowsReader([server], keep, before=None, options=options)
+    (found,) = first.read([table])
+    begin = Begin(
+        databases=(database,), epoch="", epoch_key="",
+        flavour=server.version.flavour, version=version or server.version.version,
+    )  # fmt: skip
+    before = Index(begin=begin, options={}, definitions={}, tables=(found,))
+    bases.clear()
+    (again,) = RowsReader([server], keep, before=before, options=options).read([table])
+    assert again.rows == 8
+    assert any(bases) is inherited

@@ -143,7 +143,10 @@ def main() -> NoReturn:
     """Run the command line and end the process with the exit code of what happened."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.stdout, sys.stderr = Forgiving(sys.stdout, 1), Forgiving(sys.stderr, 2)
-    sys.exit(_run(_json_first(sys.argv[1:])))
+    code = _run(_json_first(sys.argv[1:]))
+    # What was done and said is done: a signal on the way out changes its exit code no more.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _json_first(arguments: list[str]) -> list[str]:

@@ -14,9 +14,10 @@ from typing import Protocol
 from ulasis_backup.methods.index import Index, Range, TableHead, TableRows
 from ulasis_backup.methods.look import RowsOptions, SeenTable
 from ulasis_backup.methods.ranges import Span, spans
+from ulasis_backup.model import Flavour, ServerVersion
 from ulasis_backup.mysql.columns import rows_select
 from ulasis_backup.mysql.commands import end_sessions
-from ulasis_backup.mysql.keys import Boundary, bounds, condition
+from ulasis_backup.mysql.keys import TEXTS, Boundary, bounds, condition
 from ulasis_backup.mysql.rows import fields
 from ulasis_backup.mysql.server import Server, quote
 from ulasis_backup.mysql.wire import Packets, read_rows
@@ -63,7 +64,7 @@ class RowsReader:
             self._free.put(session)
         self._sessions = tuple(sessions)
         self._keep = keep
-        self._before = _by_name(before)
+        self._before = _by_name(before, sessions[0].version)
         self._options = options
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -197,5 +198,20 @@ def _assembled(head: TableHead, ranges: list[Range]) -> TableRows:
     return TableRows(head=head, ranges=tuple(ranges))
 
 
-def _by_name(before: Index | None) -> Mapping[tuple[str, str], TableRows]:
-    return {table.head.where: table for table in before.tables} if before else {}
+def _by_name(before: Index | None, version: ServerVersion) -> Mapping[tuple[str, str], TableRows]:
+    """Return the tables of the last backup whose boundaries mean the same on a server of *version*.
+
+    A collation may order texts otherwise in another version, and boundaries would overlap.
+    """
+    if before is None:
+        return {}
+    then = ServerVersion(flavour=Flavour(before.begin.flavour), version=before.begin.version)
+    return {
+        table.head.where: table
+        for table in before.tables
+        if then.series == version.series or not _ordered_by_text(table.head)
+    }
+
+
+def _ordered_by_text(head: TableHead) -> bool:
+    return head.key is not None and any(column.kind in TEXTS for column in head.key.columns)
