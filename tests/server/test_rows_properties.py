@@ -17,6 +17,7 @@ from ulasis_backup.methods.index import Begin, Index, Range, TableHead, TableRow
 from ulasis_backup.methods.look import RowsOptions, SeenTable, look
 from ulasis_backup.methods.reading import Keep, RowsReader, order
 from ulasis_backup.methods.rows import as_stored, known_objects
+from ulasis_backup.model import ServerVersion
 from ulasis_backup.mysql.columns import rows_select
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect
@@ -111,11 +112,15 @@ class Kept:
 
     rows: TableRows
     data: bytes
+    version: ServerVersion
 
     @property
     def index(self) -> Index:
         """Return what the next backup inherits."""
-        begin = Begin(databases=(), epoch="", epoch_key="", flavour="", version="")
+        begin = Begin(
+            databases=(), epoch="", epoch_key="",
+            flavour=self.version.flavour, version=self.version.version,
+        )  # fmt: skip
         return Index(begin=begin, options={}, definitions={}, tables=(self.rows,))
 
 
@@ -147,7 +152,8 @@ def read(place: Place, before: Kept | None, target: int) -> Kept:
         options=RowsOptions(target=target),
     )
     (rows,) = reader.read([seen(place, target)])
-    return Kept(rows=rows, data=b"".join(objects[part.fingerprint] for part in rows.ranges))
+    data = b"".join(objects[part.fingerprint] for part in rows.ranges)
+    return Kept(rows=rows, data=data, version=place.reader.version)
 
 
 def plain(place: Place, head: TableHead) -> Packets:
@@ -342,7 +348,8 @@ def test_chains_of_differences_decode(place: Place) -> None:
             reader = RowsReader([place.reader], keep, before=before, options=options)
             (found,) = reader.read([seen(place, 10_000)])
             writer.check_before_commit(timedelta(hours=1))
-        days.append((Kept(rows=found, data=b""), plain(place, found.head).data))
+        kept = Kept(rows=found, data=b"", version=place.reader.version)
+        days.append((kept, plain(place, found.head).data))
     for kept, wanted in days:
         objects = ObjectReader(storage, epoch)
         assert b"".join(objects.read(part.name) for part in kept.rows.ranges) == wanted
