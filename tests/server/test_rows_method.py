@@ -424,3 +424,68 @@ def test_damage_is_told_where_nothing_can_be_set_aside(
 
 
 RANDOM = "(SELECT GROUP_CONCAT(SHA2(seq, 512)) FROM seq_1_to_400)"
+
+
+def test_several_databases_are_restored_in_an_order_that_works(
+    scratch: ScratchServer, server: Server, tmp_path: Path
+) -> None:
+    # The first in the alphabet has a view on the second.
+    with fresh_database(scratch.login, "a") as one, fresh_database(scratch.login, "b") as two:
+        run_all(server, two, ["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)"])
+        run_all(server, one, [f"CREATE VIEW v AS SELECT * FROM {quote(two)}.t"])
+        command = command_for(scratch.login, tmp_path, f"{one},{two}", **ENCRYPTED)
+        made_by(command)
+        refused = command.run("export", "latest", "-o", str(tmp_path / "x.sql"))
+        assert refused.code == 2, refused.said
+        for name in (one, two):
+            server.run(f"DROP DATABASE {quote(name)}")
+        done = restore(command)
+        assert [entry["target"] for entry in done["databases"]] == [two, one]
+        assert server.query(f"SELECT * FROM {quote(one)}.v") == [(1,)]
+        made_by(command, "--exclude", "t")
+        server.run(f"DROP DATABASE {quote(two)}")
+        server.run(f"DROP VIEW {quote(one)}.v")
+        assert [entry["equal"] for entry in restore(command)["databases"]] == [True, True]
+
+
+def test_empty_options_and_patterns_that_fit_nothing_are_told(
+    orders: str, command: Command, server: Server
+) -> None:
+    command = command.having(**ENCRYPTED)
+    made = made_by(command, "--exclude", "zebbra*")
+    assert "--exclude zebbra*: no table has such a name" in made["notices"]
+    for option in ("--tables", "--target-database", "--from-database"):
+        done = command.run("restore", "latest", "--yes", option, "")
+        assert done.code == 2, done.said
+    server.run("SET GLOBAL local_infile = 0")
+    try:
+        done = command.run("restore", "latest", "--yes", "--load-by", "load-data")
+        assert done.code == 15, done.said
+        assert server.value(f"SELECT COUNT(*) FROM {quote(orders)}.zebras") == 2
+    finally:
+        server.run("SET GLOBAL local_infile = 1")
+
+
+def test_damage_that_a_restore_finds_is_set_aside_and_healed_by_the_next_backup(
+    orders: str, command: Command, server: Server
+) -> None:
+    command = command.having(**ENCRYPTED)
+    made = made_by(command)
+    before = portrait(server, orders)
+    victim = next(
+        path for path in sorted((command.folder / "objects").rglob("*-*")) if path.is_file()
+    )
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    failed = command.run("restore", "latest", "--yes")
+    assert failed.code == 41, failed.said
+    assert different(before, portrait(server, orders)) == set()
+    made_by(command)
+    assert command.ok("verify-all")["failed"] == 0
+    assert command.ok("verify", made["backup"])["verdict"] == "intact"
+
+
+def test_a_prune_without_a_repository_is_no_success(command: Command) -> None:
+    assert command.run("prune").code == 60
+    assert not command.folder.exists()

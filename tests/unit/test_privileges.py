@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulasis_backup.mysql.privileges import Grant, has, parse_grants
+from ulasis_backup.mysql.privileges import Grant, Missing, has, parse_grants, refuse
 
 READING = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 PASSWORD = "IDENTIFIED BY PASSWORD '*94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29'"
@@ -180,3 +180,9 @@ def test_usage_is_no_right() -> None:
     assert parse_grants(MARIADB["usage"]) == (
         Grant(rights=frozenset({"USAGE"}), database="*", table="*"),
     )
+
+
+def test_what_gives_a_role_stands_alone_in_a_hint() -> None:
+    statements = ("GRANT `r` TO 'a'@'b';", "GRANT SELECT ON `d`.* TO 'a'@'b';")
+    missing = tuple(Missing(right="x", purpose="y", statement=one) for one in statements)
+    assert all(one in refuse(missing, partial_hint=False).hint for one in (statements[0], "`d`.*"))

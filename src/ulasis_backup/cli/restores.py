@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 12
 Tables = Annotated[
-    str, typer.Option(metavar="NAMES", help="rows: only these tables and their triggers (`a,b`).")
+    str | None,
+    typer.Option(metavar="NAMES", help="rows: only these tables and their triggers (`a,b`)."),
 ]
 FromDatabase = Annotated[
-    str, typer.Option(metavar="NAME", help="Which database of a backup of several.")
+    str | None, typer.Option(metavar="NAME", help="Which database of a backup of several.")
 ]
 
 
@@ -36,11 +37,11 @@ def restore(  # noqa: PLR0913 (one argument for each option)
     context: typer.Context,
     name: Name,
     *,
-    tables: Tables = "",
-    from_database: FromDatabase = "",
+    tables: Tables = None,
+    from_database: FromDatabase = None,
     target_database: Annotated[
-        str, typer.Option(metavar="NAME", help="Restore into this database instead.")
-    ] = "",
+        str | None, typer.Option(metavar="NAME", help="Restore into this database instead.")
+    ] = None,
     skip_pre_restore_backup: Annotated[
         bool, typer.Option("--skip-pre-restore-backup", help="Make no safety backup first.")
     ] = False,
@@ -82,8 +83,8 @@ def restore(  # noqa: PLR0913 (one argument for each option)
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
             name=payload or chosen_backup(world, name),
-            database=from_database,
-            target=target_database,
+            database=_given("--from-database", from_database),
+            target=_given("--target-database", target_database),
             tables=_listed(tables),
             way=_way(load_by),
             accounts=accounts,
@@ -95,7 +96,9 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             dry_run=dry_run,
         )
         asked = (lambda _: True) if yes else (lambda plan: _ask(session, plan))
-        for database in operation.databases_of(world, request):
+        databases = operation.databases_of(world, request)
+        operation.refuse_missing_rights(world, request, databases)
+        for database in databases:
             one = replace(request, database=database)
             try:
                 done.append(operation.restore(world, one, confirm=asked))
@@ -116,8 +119,8 @@ def export(
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="`.sql`, `.sql.gz` or `.sql.zst`."),
     ],
-    tables: Tables = "",
-    from_database: FromDatabase = "",
+    tables: Tables = None,
+    from_database: FromDatabase = None,
     allow_unauthenticated: AllowUnauthenticated = False,
 ) -> None:
     """Turn a rows backup into an ordinary dump that any client program loads."""
@@ -130,7 +133,7 @@ def export(
         request = operation.ExportRequest(
             name=chosen_backup(world, name),
             output=output,
-            database=from_database,
+            database=_given("--from-database", from_database),
             tables=_listed(tables),
             allow_unauthenticated=allow_unauthenticated,
         )
@@ -139,8 +142,17 @@ def export(
     session.show(document, f"{request.name} is exported to {output} ({size(written)})")
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _given(option: str, text: str | None) -> str:
+    """Return an option's value; an empty one is an error, for a script's variable was unset."""
+    if text is not None and not text.strip(", "):
+        message = f"{option} is given, and empty"
+        raise SettingsError(message, hint="give it a name, or leave it out")
+    return text or ""
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    names = _given("--tables", text).split(",")
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def _pairs(texts: list[str]) -> tuple[tuple[str, str], ...]:
@@ -225,7 +237,7 @@ def _lines(done: Restored, *, dry_run: bool) -> list[str]:
         others = "their triggers" if done.plan.tables else "every other object"
         lines.append(f"  compared: {tables} tables and {others} are equal to the backup")
         if done.lossy:
-            lines.append("  the backup itself is not exact: its text has lost what is noted below")
+            lines.append("  the backup itself is not exact: it lacks what is noted below")
         lines += [f"  note: {text}" for text in done.comparison.moved]
         lines += [f"  as announced: {found}" for found in done.comparison.announced]
     elif done.unchecked is None:

@@ -82,7 +82,7 @@ class Seen:
 def look(server: Server, databases: Sequence[str], options: RowsOptions) -> Seen:
     """Return what *databases* consist of; to be called while no DDL can run."""
     return Seen(
-        databases=tuple(_look(server, database, options) for database in databases),
+        databases=_without_blind([_look(server, name, options) for name in databases]),
         accounts=read_accounts(server, databases) if options.accounts else (),
     )
 
@@ -107,15 +107,14 @@ def _look(server: Server, database: str, options: RowsOptions) -> SeenDatabase:
     found = _without(everything, unwanted)
     broken = schema.broken_views(server, database, found)
     definitions = read_definitions(server, database, found, left_out=broken)
-    blind = tuple(_blind(definitions, database, unwanted))
     sizes = _sizes(server, database)
     tables = [table for table in found.tables if not table.is_sequence]
     with_rows = [table for table in tables if _has_rows(table, options.schema_only)]
     return SeenDatabase(
         name=database,
         options=chosen,
-        definitions=_but(definitions, blind),
-        left_out=tuple(replace(entry, database=database) for entry in (*broken, *unwanted, *blind)),
+        definitions=definitions,
+        left_out=tuple(replace(entry, database=database) for entry in (*broken, *unwanted)),
         tables=tuple(
             SeenTable(
                 head=_head(server, database, table.name),
@@ -144,23 +143,53 @@ def _unwanted(server: Server, database: str, excluded: Sequence[Table]) -> Itera
             yield LeftOut(kind=ObjectKind.TRIGGER, name=trigger, reason=EXCLUDED, asked=True)
 
 
-def _blind(
-    definitions: Sequence[Definition], database: str, unwanted: Sequence[LeftOut]
-) -> Iterator[LeftOut]:
-    """Yield the views that read what is left out: where that is missing nobody can create them."""
-    views = [definition for definition in definitions if definition.kind == ObjectKind.VIEW]
-    gone = [entry.name for entry in unwanted if entry.kind is not ObjectKind.TRIGGER]
+def _blind(seen: Sequence[SeenDatabase]) -> Iterator[tuple[str, LeftOut]]:
+    """Yield the views that read what is left out, each with its database.
+
+    Where that is missing nobody can create them.
+    """
+    views = [
+        (one.name, definition)
+        for one in seen
+        for definition in one.definitions
+        if definition.kind == ObjectKind.VIEW
+    ]
+    gone = [
+        (one.name, entry.name)
+        for one in seen
+        for entry in one.left_out
+        if entry.asked and entry.kind is not ObjectKind.TRIGGER
+    ]
     while gone:
-        name = gone.pop()
-        schema_, table = (re.escape(quote_bytes(one)) for one in (database, name))
-        reads = re.compile(rb"(?:from|join)[\s(]+(?:%s\.)?%s(?!\.)" % (schema_, table))
-        for view in [view for view in views if reads.search(view.text)]:
-            views.remove(view)
-            gone.append(view.name)
-            yield LeftOut(
+        home, name = gone.pop()
+        for database, view in [one for one in views if _reads(one, home, name)]:
+            views.remove((database, view))
+            gone.append((database, view.name))
+            yield database, LeftOut(
                 kind=ObjectKind.VIEW, name=view.name, reason=f"reads {name}, {EXCLUDED}",
-                definition=view.text.decode("utf-8", "replace"), asked=True,
+                definition=view.text.decode("utf-8", "replace"), database=database, asked=True,
             )  # fmt: skip
+
+
+def _reads(view: tuple[str, Definition], home: str, name: str) -> bool:
+    """Tell whether a view, given with its database, reads *name* of database *home*."""
+    schema_, table = (re.escape(quote_bytes(one)) for one in (home, name))
+    qualifier = rb"(?:%s\.)%s" % (schema_, b"?" if view[0] == home else b"")
+    pattern = rb"(?:from|join)[\s(]+" + qualifier + table + rb"(?!\.)"
+    return re.search(pattern, view[1].text) is not None
+
+
+def _without_blind(seen: Sequence[SeenDatabase]) -> tuple[SeenDatabase, ...]:
+    """Return *seen* without the views that read what is left out, in whichever database."""
+    blind = list(_blind(seen))
+    return tuple(
+        replace(
+            one,
+            definitions=_but(one.definitions, [e for home, e in blind if home == one.name]),
+            left_out=(*one.left_out, *(e for home, e in blind if home == one.name)),
+        )
+        for one in seen
+    )
 
 
 def _but(definitions: Sequence[Definition], blind: Sequence[LeftOut]) -> tuple[Definition, ...]:

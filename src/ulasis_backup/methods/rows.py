@@ -188,6 +188,7 @@ class RowsCapture:
                 *self._plan.fallbacks,
                 *moment.fallbacks,
                 *_without_rows(moment.seen),
+                *_unfit(moment.seen, self._plan.options),
                 *_peculiar(moment.seen, locked=self._plan.moment.lock_tables),
                 *(said for account in moment.seen.accounts for said in account.not_carried),
             ),
@@ -255,6 +256,19 @@ def _losses(server: Server, database: str, options: RowsOptions) -> Iterator[Tex
     ]
     for loss in inexact_columns(server, database, wanted):
         yield replace(loss, database=database)
+
+
+def _unfit(seen: Seen, options: RowsOptions) -> Iterator[str]:
+    """Yield the patterns that no table fits: a letter may be wrong in them."""
+    left_out = [entry.name for one in seen.databases for entry in one.left_out if entry.asked]
+    without = [name for one in seen.databases for name in one.without_rows]
+    for option, chosen, names in (
+        ("--exclude", options.exclude, left_out),
+        ("--schema-only", options.schema_only, without),
+    ):
+        for pattern in chosen:
+            if not any(matches(name, (pattern,)) for name in names):
+                yield f"{option} {pattern}: no table has such a name"
 
 
 def _peculiar(seen: Seen, *, locked: bool) -> Iterator[str]:

@@ -42,7 +42,8 @@ HINTS = {
     1298: "load the time zone tables of the target: mariadb-tzinfo-to-sql /usr/share/zoneinfo",
     1418: "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again",
     1419: "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again",
-    1227: "the restore login needs SET USER (or SUPER) for objects of other definers",
+    1227: "for objects of other definers the restore login needs SET USER (MariaDB), or "
+    "SET_ANY_DEFINER, and SYSTEM_USER where the definer has it (MySQL)",
     1021: "the target server has no room left",
     1114: "the target server has no room left",
 }

@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 
 import pymysql
 
-from ulasis_backup.errors import LoadFailed
+from ulasis_backup.errors import LoadFailed, ServerUnsuitable
 from ulasis_backup.model import Login
 from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource
@@ -225,6 +225,16 @@ def _connected(found: contextlib.ExitStack, login: Login, way: Way | None) -> tu
             raise LoadFailed(message, hint="SET GLOBAL local_infile = 1; or load in another way")
         found.close()
     return found.enter_context(connect(login, connector=pymysql.connect)), Way.INSERT
+
+
+def refuse_way(server: Server, way: Way | None) -> None:
+    """Raise ServerUnsuitable where *server* does not allow *way*; before anything is touched."""
+    if way is Way.BULK and not server.is_mariadb:
+        message = f"the server at {server.login.endpoint} does not speak the bulk protocol"
+        raise ServerUnsuitable(message, hint="load in another way; only MariaDB has this one")
+    if way is Way.LOAD_DATA and server.value("SELECT @@GLOBAL.local_infile") != 1:
+        message = f"the server at {server.login.endpoint} does not allow LOAD DATA LOCAL"
+        raise ServerUnsuitable(message, hint="SET GLOBAL local_infile = 1; or load in another way")
 
 
 def _prepare(server: Server, *, log_bin: bool) -> None:

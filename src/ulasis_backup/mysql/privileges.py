@@ -230,8 +230,13 @@ def _joined(missing: tuple[Missing, ...]) -> Iterable[Missing]:
     """Join grants on the same objects into one statement."""
     groups: dict[str, list[Missing]] = {}
     for entry in missing:
-        groups.setdefault(entry.statement.split(" ON ", 1)[1], []).append(entry)
+        # What gives a role names no objects: nothing can be joined to it.
+        _, _, tail = entry.statement.partition(" ON ")
+        groups.setdefault(tail or entry.statement, []).append(entry)
     for tail, entries in groups.items():
+        if tail == entries[0].statement:
+            yield entries[0]
+            continue
         rights = ", ".join(entry.right for entry in entries)
         yield Missing(
             right=rights, purpose=entries[0].purpose, statement=f"GRANT {rights} ON {tail}"

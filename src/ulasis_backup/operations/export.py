@@ -44,6 +44,10 @@ def export(context: Context, request: ExportRequest) -> int:
     if manifest.header.method != "rows":
         message = f"{request.name} is a dump already"
         raise SettingsError(message, hint="docs/format.md has the recipe that opens it")
+    held = manifest.header.databases
+    if len(held) > 1 and not request.database:
+        message = f"{request.name} holds several databases: {', '.join(held)}"
+        raise SettingsError(message, hint="choose one with --from-database")
     source = open_rows(context, manifest, Choice(database=request.database, tables=request.tables))
     context.observe(PhaseBegan(name="export", subject=str(request.output)))
     size = _write(request.output, _compressed(request.output, _dump(context, source)))

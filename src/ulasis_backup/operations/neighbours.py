@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable
+from ulasis_backup.methods.index import Index
+from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges
 from ulasis_backup.mysql.server import Server, quote
 
@@ -35,6 +37,26 @@ def needs_of(texts: Iterable[tuple[str, bytes]], database: str) -> tuple[Need, .
         pattern, right = (_PARENT, "REFERENCES") if kind == "table" else (_READ, "SELECT")
         found |= {Need(_plain(s), _plain(table), right) for s, table in pattern.findall(text)}
     return tuple(sorted(need for need in found if need.database != database))
+
+
+def in_order(index: Index) -> tuple[str, ...]:
+    """Return the databases of *index*, those first whose tables the views of others read.
+
+    Where they read each other's there is no such order; they come as they were.
+    """
+    waiting = {name: _read_by(index, name) for name in index.definitions}
+    ordered: list[str] = []
+    while waiting:
+        ready = [name for name, needed in waiting.items() if not needed & waiting.keys()]
+        for name in ready or list(waiting):
+            ordered.append(name)
+            del waiting[name]
+    return tuple(ordered)
+
+
+def _read_by(index: Index, database: str) -> set[str]:
+    views = [d for d in index.definitions[database] if d.kind == ObjectKind.VIEW]
+    return {need.database for need in needs_of((("view", v.text) for v in views), database)}
 
 
 def refuse_unmet(server: Server, needs: Iterable[Need]) -> tuple[str, ...]:

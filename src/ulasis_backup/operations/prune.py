@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ulasis_backup.errors import Refused, UlasisError
+from ulasis_backup.errors import CouldNotCheck, Refused, UlasisError
 from ulasis_backup.events import PhaseBegan, PhaseEnded
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.indexes import load_index
@@ -32,8 +32,12 @@ class Pruned:
 def prune(context: Context) -> Pruned:
     """List what no backup needs, delete what has been listed for longer than the grace period.
 
-    Raises Refused while any backup cannot be read and understood: it may need any object.
+    Raises CouldNotCheck where there is no repository, Refused while any backup cannot be read and
+    understood: it may need any object.
     """
+    if context.repository.storage.stat(repository.REPOSITORY_FILE) is None:
+        message = f"there is no repository in {context.repository.storage.place}"
+        raise CouldNotCheck(message, hint="is BACKUP_DIR right, and its disk mounted?")
     grace = timedelta(hours=context.config.settings.backup_grace_hours)
     storage = context.repository.storage
     context.observe(PhaseBegan(name="prune", subject=storage.place))

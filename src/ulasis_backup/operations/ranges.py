@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from ulasis_backup.errors import AuthenticationFailed, BlobMissing, IntegrityError, UlasisError
+from ulasis_backup.errors import (
+    AuthenticationFailed,
+    BlobMissing,
+    IntegrityError,
+    StorageError,
+    UlasisError,
+)
+from ulasis_backup.events import BytesMoved, Notice
 from ulasis_backup.methods.index import Begin, Index, Range, TableRows
 from ulasis_backup.mysql.rows import measure
 from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.repository.canonical import HINT
 from ulasis_backup.repository.objects import Epoch, ObjectReader, fingerprint
+
+MISSING_HINT = (
+    "use another backup or a copy of this one; what was found damaged lies in damaged/, and the "
+    "next backup stores its rows anew"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +80,37 @@ class RangeReader:
 def epoch_of(begin: Begin) -> Epoch:
     """Return the epoch of the objects of a backup."""
     return Epoch(id=begin.epoch, key=bytes.fromhex(begin.epoch_key) or None)
+
+
+def check_all(
+    context: Context,
+    reader: RangeReader,
+    tables: Sequence[TableRows],
+    *,
+    seen: Seen | None = None,
+) -> int:
+    """Check *tables* as ``check_tables`` does, telling who watches; set aside what is damaged."""
+    try:
+        return check_tables(
+            reader,
+            tables,
+            jobs=jobs(context),
+            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+            seen=seen,
+        )
+    finally:
+        _set_aside(context, reader)
+
+
+def _set_aside(context: Context, reader: RangeReader) -> None:
+    """Set damaged objects aside, if we may write there: the verdict is the same if not."""
+    try:
+        for damaged in reader.set_aside():
+            hint = "the next backup stores its rows anew"
+            context.observe(Notice(message=f"damaged, set aside: {damaged}", hint=hint))
+    except StorageError as error:
+        message = f"damaged objects could not be set aside: {error.message}"
+        context.observe(Notice(message=message, hint=error.hint))
 
 
 def check_tables(
@@ -153,7 +197,8 @@ def _named(error: UlasisError, table: str, part: Range) -> UlasisError:
     """Return *error* with the table and the range that it hits."""
     begin = "its first row" if part.begin is None else f"key {_shown(part.begin)}"
     kind = type(error) if isinstance(error, AuthenticationFailed | BlobMissing) else IntegrityError
-    return kind(f"{table}, from {begin}: {error.message}", hint=error.hint)
+    hint = MISSING_HINT if isinstance(error, BlobMissing) else error.hint
+    return kind(f"{table}, from {begin}: {error.message}", hint=hint)
 
 
 def _shown(values: tuple[bytes, ...]) -> str:

@@ -25,14 +25,16 @@ from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.model import Kind, ObjectKind
-from ulasis_backup.mysql import schema
+from ulasis_backup.mysql import privileges, schema
 from ulasis_backup.mysql.loading import Way
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, connect, locked, quote
 from ulasis_backup.operations.backup import MadeBackup, back_up_locked
 from ulasis_backup.operations.compare import Comparison
 from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import BackupRequest
+from ulasis_backup.operations.neighbours import in_order
 from ulasis_backup.operations.preflight import check_target
 from ulasis_backup.operations.rows_source import Choice, open_rows
 from ulasis_backup.operations.source import Source, inexact
@@ -188,7 +190,19 @@ def databases_of(context: Context, request: RestoreRequest) -> tuple[str, ...]:
     if len(held) > 1 and (request.target or request.tables):
         message = f"{request.name} holds several databases: {', '.join(held)}"
         raise SettingsError(message, hint="choose one with --from-database")
-    return held
+    return in_order(index_of(context, manifest)) if len(held) > 1 else held
+
+
+def refuse_missing_rights(
+    context: Context, request: RestoreRequest, databases: tuple[str, ...]
+) -> None:
+    """Raise PrivilegeMissing if a later one of several *databases* could not be restored."""
+    if len(databases) > 1 and not request.orphan:
+        with connect(context.config.writing) as server:
+            for database in databases:
+                missing = privileges.missing_for_restore(server, database)
+                if missing:
+                    raise privileges.refuse(missing, partial_hint=False)
 
 
 def _plan(

@@ -24,7 +24,7 @@ from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind, ServerVers
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.account_creation import create_accounts, refuse_accounts
 from ulasis_backup.mysql.definitions import TABLE, Definition
-from ulasis_backup.mysql.loading import Way
+from ulasis_backup.mysql.loading import Way, refuse_way
 from ulasis_backup.mysql.schema import ELSEWHERE
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.compare import Comparison
@@ -33,7 +33,7 @@ from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.operations.neighbours import needs_of
-from ulasis_backup.operations.ranges import RangeReader, check_tables
+from ulasis_backup.operations.ranges import RangeReader, check_all
 from ulasis_backup.operations.source import TargetNeeds
 from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.names import PayloadName, parse_payload
@@ -128,6 +128,7 @@ class RowsSource:
         # Where they came from they can be made again; elsewhere each table is tried.
         there = self._is_foreign(server) and schema.database_options(server, target) is not None
         tried = check_on_target(server, translation, database=target if there else None)
+        refuse_way(server, self.choice.way)
         problems = [*options.problems, *translation.problems, *tried]
         if problems:
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004
@@ -254,12 +255,7 @@ def open_rows(
     contents = contents_of(part, manifest.data_key)
     total = contents.plain.bytes
     context.observe(PhaseBegan(name="read", subject=str(name), total=total, exact=True))
-    longest = check_tables(
-        reader,
-        part.tables,
-        jobs=jobs(context),
-        on_bytes=lambda done: context.observe(BytesMoved(done=done)),
-    )
+    longest = check_all(context, reader, part.tables)
     context.observe(PhaseEnded(name="read"))
     return RowsSource(
         name=name,

@@ -114,5 +114,5 @@ class Source(Protocol):
 
 
 def inexact(source: Source) -> bool:
-    """Tell whether the backup has said that it does not hold something, or not exactly."""
-    return bool(source.text_losses or source.left_out)
+    """Tell whether the backup has said that it lacks something, or holds it not exactly."""
+    return bool(source.text_losses) or any(not entry.asked for entry in source.left_out)

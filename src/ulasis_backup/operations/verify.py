@@ -9,19 +9,17 @@ from ulasis_backup.errors import (
     CouldNotCheck,
     IntegrityError,
     StorageDenied,
-    StorageError,
     UlasisError,
     UnknownFormat,
     WrongKey,
 )
-from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
+from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents, ContentsReader, read_contents
 from ulasis_backup.methods.sections import split
 from ulasis_backup.model import Verdict
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.indexes import index_of
-from ulasis_backup.operations.jobs import jobs
-from ulasis_backup.operations.ranges import RangeReader, Seen, check_tables
+from ulasis_backup.operations.ranges import RangeReader, Seen, check_all
 from ulasis_backup.repository import payload, repository
 from ulasis_backup.repository.canonical import HINT
 from ulasis_backup.repository.manifest import Details, Manifest
@@ -108,28 +106,8 @@ def _check_rows(context: Context, manifest: Manifest, seen: Seen) -> None:
     total = sum(table.bytes for table in index.tables)
     context.observe(PhaseBegan(name="read", subject=name, total=total, exact=True))
     reader = RangeReader(context, index)
-    try:
-        check_tables(
-            reader,
-            index.tables,
-            jobs=jobs(context),
-            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
-            seen=seen,
-        )
-    finally:
-        _set_aside(context, reader)
+    check_all(context, reader, index.tables, seen=seen)
     context.observe(PhaseEnded(name="read"))
-
-
-def _set_aside(context: Context, reader: RangeReader) -> None:
-    """Set damaged objects aside, if we may write there: the verdict is the same if not."""
-    try:
-        for damaged in reader.set_aside():
-            hint = "the next backup stores its rows anew"
-            context.observe(Notice(message=f"damaged, set aside: {damaged}", hint=hint))
-    except StorageError as error:
-        message = f"damaged objects could not be set aside: {error.message}"
-        context.observe(Notice(message=message, hint=error.hint))
 
 
 def read_verified(
