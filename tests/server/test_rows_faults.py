@@ -158,7 +158,8 @@ def test_whichever_session_is_killed_the_backup_fails_or_is_right(own: Command) 
                 server.run(f"KILL {numbers[turn]}")
             codes.append(finish(process).code)
     assert set(codes) <= {0, ServerError.exit_code, ServerUnreachable.exit_code, 17}
-    assert len(codes) >= 4
+    # How many sessions there are by then depends on when it stops; those that read are there.
+    assert len(codes) >= 3
     assert own.ok("verify-all")["failed"] == 0
     assert len(listed(own)) == 1 + codes.count(0)
 
