@@ -21,7 +21,6 @@ MOMENT = st.datetimes().map(lambda moment: moment.isoformat(" "))
 TYPES: dict[str, st.SearchStrategy[object]] = {
     "INT": st.integers(-(2**31), 2**31 - 1),
     "BIGINT UNSIGNED": st.integers(2**63 - 3, 2**64 - 1),
-    "YEAR": st.integers(1901, 2155),
     "DECIMAL(20,5)": st.decimals(-(10**9), 10**9, places=5),
     "DATE": st.dates().map(str),
     "DATETIME(6)": MOMENT,
@@ -269,3 +268,10 @@ def test_a_range_of_a_key_is_found_by_the_index(keyed: tuple[Server, str]) -> No
     )
     assert counted == 100
     assert read_rows < 300
+
+
+def test_a_year_orders_rows_and_cuts_none(server: Server, database: str) -> None:
+    server.run(f"CREATE TABLE {quote(database)}.y (a INT, b YEAR, PRIMARY KEY (a, b))")
+    key = table_key(server, database, "y")
+    assert key is not None
+    assert (key.order, key.cuttable) == ("`a`, `b`", False)

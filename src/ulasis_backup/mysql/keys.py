@@ -17,7 +17,8 @@ from ulasis_backup.mysql.server import Server, quote, quote_bytes
 
 Boundary = tuple[bytes, ...]
 
-INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year"})
+# Not YEAR: MySQL takes a number beside it for a year of two digits, or for none, and rows are lost.
+INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 NUMBERS = INTEGERS | {"decimal"}
 MOMENTS = frozenset({"date", "datetime", "timestamp", "time"})
 TEXTS = frozenset({"char", "varchar"})
