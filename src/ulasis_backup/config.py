@@ -124,6 +124,15 @@ class Settings(BaseModel):
     backup_log_format: Literal["text", "json"] = Field(
         "text", description="Format of the log lines on standard error."
     )
+    backup_schedule_backup: str = Field(
+        "0 2 * * *", description="When `schedule` makes backups (cron, five fields); empty: never."
+    )
+    backup_schedule_verify: str = Field(
+        "0 3 * * 0", description="When `schedule` verifies all backups."
+    )
+    backup_schedule_test_restore: str = Field(
+        "0 4 1 * *", description="When `schedule` proves the newest backup by a test restore."
+    )
     backup_retention_days: int = Field(
         30, ge=1, description="Accepted and checked; used by retention, which is not built yet."
     )

@@ -1,0 +1,144 @@
+"""``schedule``: times for backups, verification and test restores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ulasis_backup.cli.session import Session
+from ulasis_backup.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ulasis_backup.operations.schedule import Plan, System
+
+For = Annotated[
+    str, typer.Option("--for", metavar="SYSTEM", help="`cron`, `systemd` or `windows`.")
+]
+Log = Annotated[
+    Path | None, typer.Option("--log", metavar="FILE", help="cron: where the output goes.")
+]
+Program = Annotated[
+    str, typer.Option("--program", metavar="PATH", help="The command, on another machine.")
+]
+Folder = Annotated[
+    str, typer.Option("--folder", metavar="PATH", help="Where it runs, if not in this folder.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER", help="Write the files there, change nothing."),
+]
+schedule_app = typer.Typer(
+    help="Backups, verification and test restores at their times.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    schedule_app.callback()(_schedule)
+    schedule_app.command("show")(show)
+    schedule_app.command("install")(install)
+    schedule_app.command("remove")(remove)
+    app.add_typer(schedule_app, name="schedule")
+
+
+def show(
+    context: typer.Context,
+    *,
+    system: For = "cron",
+    log: Log = None,
+    program: Program = "",
+    folder: Folder = "",
+) -> None:
+    """Show what would be installed, when each job is next due, and what is installed."""
+    from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
+    from ulasis_backup.operations.context import now  # noqa: PLC0415
+    from ulasis_backup.schedule import due_after  # noqa: PLC0415
+
+    session: Session = context.obj
+    found = _plan(session, system, log, program=program, folder=folder)
+    there: tuple[str, ...] = ()
+    try:
+        there = operation.installed(found.system)
+    except operation.ScheduleFailed as error:
+        session.warn(error.message, error.hint)
+    here = now().astimezone()
+    due = {job.name: due_after(job.when, here).isoformat(timespec="minutes") for job in found.jobs}
+    lines = [f"{job.title}: {job.when}, next {due[job.name]}" for job in found.jobs]
+    for name, text in found.files.items():
+        lines += ["", f"# {name}", text.rstrip("\n")]
+    lines += ["", *(f"$ {command}" for command in found.commands)]
+    lines += ["", f"installed: {len(there) or 'nothing'}", *(f"  {line}" for line in there)]
+    session.show({**_document(found), "next": due, "installed": list(there)}, *lines)
+
+
+def install(
+    context: typer.Context,
+    *,
+    system: For = "cron",
+    log: Log = None,
+    program: Program = "",
+    folder: Folder = "",
+    output: Output = None,
+) -> None:
+    """Install the schedule for this user and folder; what was installed before is replaced."""
+    from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
+
+    session: Session = context.obj
+    found = _plan(session, system, log, program=program, folder=folder)
+    if output:
+        changed = tuple(str(path) for path in operation.write(found, output))
+    else:
+        changed = operation.install(found)
+    lines = [f"{job.title}: {job.when}" for job in found.jobs]
+    lines += [f"{'written' if output else 'installed'}: {name}" for name in changed]
+    lines += [f"$ {command}" for command in found.commands] if output else []
+    session.show({**_document(found), "changed": list(changed)}, *lines)
+
+
+def remove(context: typer.Context, *, system: For = "cron") -> None:
+    """Take the schedule away again; nothing else in the crontab is touched."""
+    from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
+
+    session: Session = context.obj
+    changed = operation.remove(_system(system))
+    lines = [f"removed: {name}" for name in changed] or ["there was no schedule of ours"]
+    session.show({"removed": list(changed)}, *lines)
+
+
+def _plan(session: Session, system: str, log: Path | None, *, program: str, folder: str) -> Plan:
+    from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
+
+    found = operation.plan(
+        session.config(), _system(system), folder=folder, log=log, program=program
+    )
+    for warning in found.warnings:
+        session.warn(warning)
+    return found
+
+
+def _system(text: str) -> System:
+    from ulasis_backup.operations.schedule import System  # noqa: PLC0415
+
+    try:
+        return System(text)
+    except ValueError:
+        message = f"--for: {text!r} keeps no schedules"
+        raise SettingsError(message, hint="choose cron, systemd or windows") from None
+
+
+def _document(found: Plan) -> dict[str, Any]:
+    return {
+        "system": str(found.system),
+        "jobs": [{"name": job.name, "when": job.when, "does": job.title} for job in found.jobs],
+        "files": dict(found.files),
+        "commands": list(found.commands),
+        "warnings": list(found.warnings),
+    }
+
+
+def _schedule() -> None:
+    """Backups, verification and test restores at their times."""

@@ -1,0 +1,136 @@
+"""``schedule`` as a user runs it, with a crontab program and a systemctl of our own on PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CRONTAB = """#!/bin/sh
+file="$CRONTAB_FILE"
+case "$1" in
+  -l) if [ -e "$file" ]; then cat "$file"; else echo "no crontab for $USER" >&2; exit 1; fi ;;
+  -) cat > "$file" ;;
+  *) echo "unexpected: $*" >&2; exit 2 ;;
+esac
+"""
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >> "$SYSTEMCTL_LOG"
+"""
+
+
+def _run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BACKUP_", "DB_"))}
+    environment = {
+        **clean, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder),
+        "CRONTAB_FILE": str(folder / "crontab"), "SYSTEMCTL_LOG": str(folder / "systemctl.log"),
+        **more,
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "ulasis_backup", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bin").mkdir()
+    for name, text in (("crontab", CRONTAB), ("systemctl", SYSTEMCTL)):
+        program = tmp_path / "bin" / name
+        program.write_text(text)
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return tmp_path
+
+
+def test_install_show_and_remove_leave_the_rest_of_the_crontab_alone(folder: Path) -> None:
+    (folder / "crontab").write_text("5 5 * * * mine\n")
+
+    installed = _run(folder, "schedule", "install", BACKUP_SCHEDULE_VERIFY="off")
+    text = (folder / "crontab").read_text()
+    again = _run(folder, "schedule", "install")
+    shown = json.loads(_run(folder, "--json", "schedule", "show").stdout)
+    removed = _run(folder, "schedule", "remove")
+
+    assert installed.returncode == again.returncode == removed.returncode == 0, installed.stderr
+    assert text.startswith("5 5 * * * mine\n")
+    assert "backup --scheduled" in text
+    assert "verify-all" not in text
+    assert [job["name"] for job in shown["jobs"]] == ["backup", "verify", "test-restore"]
+    assert len(shown["installed"]) == 8
+    assert (folder / "crontab").read_text() == "5 5 * * * mine\n"
+    assert "there was no schedule" in _run(folder, "schedule", "remove").stdout
+
+
+def test_settings_that_only_this_shell_knows_are_named(folder: Path) -> None:
+    found = _run(folder, "schedule", "show", DB_PASSWORD="hidden", DB_NAME="shop")
+
+    assert "DB_NAME, DB_PASSWORD" in found.stderr
+    assert "hidden" not in found.stdout + found.stderr
+
+
+def test_a_line_as_installed_runs_the_command(folder: Path) -> None:
+    (folder / ".env").write_text("BACKUP_DIR=nightly\nDB_HOST=localhost\nDB_SOCKET=/none\n")
+    _run(folder, "schedule", "install", "--log", str(folder / "a log%.txt"))
+    line = next(
+        line for line in (folder / "crontab").read_text().splitlines() if "verify-all" in line
+    )
+    # What cron does: five fields away, \\% is %, the rest goes to the shell.
+    command = line.split(" ", 5)[5].replace("\\%", "%")
+
+    done = subprocess.run(["/bin/sh", "-c", command], cwd="/", check=False, env={"PATH": "/bin"})
+
+    assert done.returncode == 60, "there is nothing to verify yet"
+    assert "nothing to verify" in (folder / "a log%.txt").read_text()
+
+
+def test_units_are_installed_and_removed(folder: Path) -> None:
+    units = folder / "units"
+    where = {"SYSTEMD_UNIT_PATH": str(units)}
+    _run(folder, "schedule", "install", "--for", "systemd", **where)
+
+    assert len(list(units.iterdir())) == 6
+    said = (folder / "systemctl.log").read_text()
+    assert "daemon-reload" in said
+    assert "enable --now ulasis-backup-backup.timer" in said
+    _run(folder, "schedule", "remove", "--for", "systemd", **where)
+    assert not list(units.iterdir())
+
+
+def test_files_for_another_machine_are_written(folder: Path) -> None:
+    done = _run(
+        folder, "--json", "schedule", "install", "--for", "windows", "--output", "tasks",
+        "--program", r"C:\tools\ulasis-backup.exe", "--folder", r"D:\backups",
+    )  # fmt: skip
+
+    written = sorted(path.name for path in (folder / "tasks").iterdir())
+    assert done.returncode == 0
+    assert written == [
+        "ulasis-backup-backup.xml", "ulasis-backup-test-restore.xml", "ulasis-backup-verify.xml",
+    ]  # fmt: skip
+    text = (folder / "tasks/ulasis-backup-backup.xml").read_text("utf-16")
+    assert r"<WorkingDirectory>D:\backups</WorkingDirectory>" in text
+    assert json.loads(done.stdout)["commands"][0].startswith("schtasks /Create")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (("--for", "launchd"), {}, "choose cron, systemd or windows"),
+        ((), {"BACKUP_SCHEDULE_BACKUP": "daily"}, "no cron expression"),
+        ((), {"PATH": "/nowhere"}, "crontab is not installed"),
+    ],
+)
+def test_what_cannot_be_installed_is_an_error_with_a_hint(
+    folder: Path, arguments: tuple[str, ...], environment: dict[str, str], said: str
+) -> None:
+    done = _run(folder, "schedule", "install", *arguments, **environment)
+
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "HINT" in done.stderr
+    assert not (folder / "crontab").exists()
