@@ -133,6 +133,11 @@ class Settings(BaseModel):
     backup_schedule_test_restore: str = Field(
         "0 4 1 * *", description="When `schedule` proves the newest backup by a test restore."
     )
+    backup_state_dir: OptionalPath = Field(
+        None,
+        description="Folder for what is to be remembered on this machine; /var/lib/ulasis-backup "
+        "for root, else ~/.local/state/ulasis-backup.",
+    )
     backup_retention_days: int = Field(
         30, ge=1, description="Accepted and checked; used by retention, which is not built yet."
     )
@@ -196,6 +201,16 @@ class Config:
             return self.reading
         password = settings.db_restore_password or SecretStr("")
         return self._login(settings.db_restore_user, password, role="DB_RESTORE_USER")
+
+    @property
+    def state_folder(self) -> Path:
+        """Return where this machine remembers things beside the repository; it may not exist."""
+        if self.settings.backup_state_dir:
+            return self.settings.backup_state_dir
+        if hasattr(os, "getuid") and os.getuid() == 0:
+            return Path("/var/lib/ulasis-backup")
+        base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return Path(base) / "ulasis-backup"
 
     @property
     def server_name(self) -> str:

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from xml.sax.saxutils import escape
 
@@ -107,6 +107,13 @@ def due_after(expression: str, moment: datetime) -> datetime:
     """
     parse(expression)
     return next(CronSim(expression, moment))
+
+
+def due_before(expression: str, moment: datetime) -> datetime:
+    """Return when *expression* was last due, at *moment* or before, in its time zone."""
+    parse(expression)
+    second = moment.replace(microsecond=0) + timedelta(seconds=1)
+    return next(CronSim(expression, second, reverse=True))
 
 
 # cron

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
     schedule_app.command("install")(install)
     schedule_app.command("remove")(remove)
     app.add_typer(schedule_app, name="schedule")
+    app.command("daemon")(daemon)
 
 
 def show(
@@ -107,6 +108,18 @@ def remove(context: typer.Context, *, system: For = "cron") -> None:
     changed = operation.remove(_system(system))
     lines = [f"removed: {name}" for name in changed] or ["there was no schedule of ours"]
     session.show({"removed": list(changed)}, *lines)
+
+
+def daemon(context: typer.Context) -> None:
+    """Keep the schedule in this process, for containers; SIGTERM ends it in good order."""
+    from ulasis_backup.observers.log import configure, log_events  # noqa: PLC0415
+    from ulasis_backup.operations import daemon as operation  # noqa: PLC0415
+
+    session: Session = context.obj
+    config = session.config()
+    # What a daemon does is worth its lines, also on a terminal.
+    configure(max(1, session.verbosity), "json" if session.json_log else "text")
+    operation.run(operation.plan_daemon(config), log_events())
 
 
 def _plan(session: Session, system: str, log: Path | None, *, program: str, folder: str) -> Plan:

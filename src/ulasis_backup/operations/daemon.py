@@ -1,0 +1,204 @@
+"""``daemon``: one process that keeps the schedule itself, for containers.
+
+Each job is a run of our own command: what it does to memory, or to itself, ends with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from types import FrameType
+from zoneinfo import ZoneInfo
+
+from ulasis_backup.config import Config
+from ulasis_backup.errors import SettingsError
+from ulasis_backup.events import Notice, Observe, PhaseBegan, PhaseEnded
+from ulasis_backup.operations.schedule import jobs
+from ulasis_backup.schedule import Job, due_after, due_before, parse
+
+LONGEST_WAIT = 30.0
+"""Seconds after which the clock is looked at again, which may have jumped."""
+
+LOCAL_TIME = Path("/etc/localtime")
+
+Moments = dict[str, datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """What is to be done: *jobs* by *command*, whose arguments they are, in *zone*.
+
+    ``state`` is the file that remembers when each job was last begun, so that what was missed
+    while nothing ran is done once.
+    """
+
+    jobs: tuple[Job, ...]
+    command: tuple[str, ...]
+    zone: tzinfo
+    state: Path
+
+
+def plan_daemon(config: Config) -> Daemon:
+    """Return the daemon that the settings ask for. Raises SettingsError."""
+    found = jobs(config.settings)
+    for job in found:
+        parse(job.when)
+    # Two daemons of one machine, for two servers or repositories, remember for themselves.
+    words = (str(config.settings.backup_dir.absolute()), config.server_name, *config.databases)
+    name = hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
+    return Daemon(
+        jobs=found,
+        command=(sys.executable, "-m", "ulasis_backup", *config.flags),
+        zone=local_zone(),
+        state=config.state_folder / f"daemon-{name}.json",
+    )
+
+
+def due(
+    scheduled: Sequence[Job], last: Mapping[str, datetime], moment: datetime
+) -> tuple[Job, ...]:
+    """Return those whose time has come since they were *last* begun, the longest due first.
+
+    A job that was missed several times is due once. A *last* in the future, as after a clock was
+    put back, counts as now.
+    """
+    found = []
+    for job in scheduled:
+        before = due_before(job.when, moment)
+        if before > min(last[job.name], moment):
+            found.append((before, job))
+    return tuple(job for _, job in sorted(found, key=lambda pair: pair[0]))
+
+
+def next_due(scheduled: Sequence[Job], moment: datetime) -> tuple[datetime, Job]:
+    """Return what is due next after *moment*, and when."""
+    return min(((due_after(job.when, moment), job) for job in scheduled), key=lambda pair: pair[0])
+
+
+def local_zone() -> tzinfo:
+    """Return the machine's time zone, with its rules for summer time where they can be known."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    if not name and LOCAL_TIME.is_symlink():
+        name = str(LOCAL_TIME.resolve()).partition("/zoneinfo/")[2]
+    with suppress(OSError, ValueError):
+        if name:
+            return ZoneInfo(name)
+    return datetime.now(UTC).astimezone().tzinfo or UTC
+
+
+def run(daemon: Daemon, observe: Observe) -> None:
+    """Do the jobs at their times, one after the other, until SIGTERM or SIGINT comes.
+
+    A signal reaches the job that runs, which rolls back or finishes; then this returns. Raises
+    SettingsError if the state cannot be kept.
+    """
+    with _signals() as stop:
+        last = _read(daemon, datetime.now(daemon.zone))
+        _write(daemon.state, last)
+        _say_next(daemon, observe)
+        while not stop.is_set():
+            for job in due(daemon.jobs, last, datetime.now(daemon.zone)):
+                if stop.is_set():
+                    break
+                last[job.name] = datetime.now(daemon.zone)
+                _write(daemon.state, last)
+                _do(daemon, job, stop, observe)
+                _say_next(daemon, observe)
+            moment, _ = next_due(daemon.jobs, datetime.now(daemon.zone))
+            seconds = (moment - datetime.now(daemon.zone)).total_seconds()
+            stop.wait(max(0.0, min(LONGEST_WAIT, seconds)))
+
+
+def _say_next(daemon: Daemon, observe: Observe) -> None:
+    moment, job = next_due(daemon.jobs, datetime.now(daemon.zone))
+    facts = (("job", job.name), ("at", moment.isoformat(timespec="minutes")))
+    observe(PhaseEnded(name="wait", facts=facts))
+
+
+def _do(daemon: Daemon, job: Job, stop: _Stop, observe: Observe) -> None:
+    observe(PhaseBegan(name=job.name, subject=" ".join(job.arguments)))
+    try:
+        process = subprocess.Popen([*daemon.command, *job.arguments], start_new_session=True)
+    except OSError as error:
+        observe(Notice(message=f"{job.name} could not be started: {error.strerror}"))
+        return
+    with stop.forwarded_to(process):
+        code = process.wait()
+    observe(PhaseEnded(name=job.name, facts=(("exit_code", code),)))
+    if code and not stop.is_set():
+        message = f"{job.name} ended with exit code {code}"
+        observe(Notice(message=message, hint="its own lines above say why"))
+
+
+class _Stop:
+    """A wish to stop, and the process that has to hear of it."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.is_set: Callable[[], bool] = self._event.is_set
+        self.wait: Callable[[float], bool] = self._event.wait
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        self._event.set()
+        self._tell()
+
+    @contextmanager
+    def forwarded_to(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        self._process = process
+        # The signal may have come while the process was being started.
+        if self.is_set():
+            self._tell()
+        try:
+            yield
+        finally:
+            self._process = None
+
+    def _tell(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def _signals() -> Iterator[_Stop]:
+    stop = _Stop()
+    before = {
+        number: signal.signal(number, stop.handle) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _read(daemon: Daemon, moment: datetime) -> Moments:
+    """Return when each job was last begun; one that is not known of was not missed."""
+    found: Moments = {}
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        for name, text in json.loads(daemon.state.read_text("utf-8")).items():
+            found[name] = datetime.fromisoformat(text).astimezone(daemon.zone)
+    return {job.name: found.get(job.name, moment) for job in daemon.jobs}
+
+
+def _write(path: Path, last: Moments) -> None:
+    text = json.dumps({name: moment.isoformat() for name, moment in last.items()})
+    beside = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside.write_text(text, "utf-8")
+        beside.replace(path)
+    except OSError as error:
+        message = f"cannot keep {path}: {error.strerror}"
+        hint = "BACKUP_STATE_DIR names a folder that this user may write to, and that stays"
+        raise SettingsError(message, hint=hint) from None

@@ -1,0 +1,59 @@
+"""What a daemon does when: missed jobs, clocks that jump, what it remembers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulasis_backup.operations.daemon import due, next_due
+from ulasis_backup.schedule import Job, due_after, due_before
+
+NIGHTLY = Job(name="backup", title="", arguments=("backup",), when="0 2 * * *")
+WEEKLY = Job(name="verify", title="", arguments=("verify-all",), when="0 3 * * 0")
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def test_what_was_missed_many_times_is_due_once_and_the_longest_due_comes_first() -> None:
+    last = {"backup": NOW - timedelta(days=40), "verify": NOW - timedelta(days=40)}
+
+    found = due([NIGHTLY, WEEKLY], last, NOW)
+
+    assert found == (WEEKLY, NIGHTLY)
+    assert due([NIGHTLY, WEEKLY], dict.fromkeys(last, NOW), NOW) == ()
+
+
+def test_a_job_is_due_at_its_minute_and_not_before() -> None:
+    last = {"backup": NOW}
+    at_two = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
+
+    assert due([NIGHTLY], last, at_two - timedelta(microseconds=1)) == ()
+    assert due([NIGHTLY], last, at_two) == (NIGHTLY,)
+    assert due([NIGHTLY], {"backup": at_two}, at_two) == ()
+
+
+def test_a_clock_that_was_put_back_neither_repeats_a_job_nor_stops_it() -> None:
+    last = {"backup": NOW + timedelta(days=300)}
+
+    assert due([NIGHTLY], last, NOW) == ()
+    # From then on the moment of that look counts.
+    assert due([NIGHTLY], {"backup": NOW}, NOW + timedelta(days=1)) == (NIGHTLY,)
+
+
+def test_the_next_job_is_the_one_that_comes_first() -> None:
+    moment, job = next_due([WEEKLY, NIGHTLY], NOW)
+
+    assert (moment, job) == (datetime(2026, 11, 25, 2, 0, tzinfo=UTC), NIGHTLY)
+
+
+@given(
+    seconds=st.floats(0, 1e8),
+    when=st.sampled_from(["0 2 * * *", "*/15 * * * *", "0 3 * * 0", "30 4 1 * *"]),
+)
+def test_before_and_after_leave_nothing_out(seconds: float, when: str) -> None:
+    here = NOW + timedelta(seconds=seconds)
+    before, after = due_before(when, here), due_after(when, here)
+
+    assert before <= here < after
+    assert due_after(when, before) == after
