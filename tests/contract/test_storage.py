@@ -81,6 +81,16 @@ def test_what_was_put_is_opened_and_listed(storage: Storage) -> None:
     assert blob.modified_at.tzinfo is not None
 
 
+def test_a_deep_listing_holds_what_lies_in_all_folders_below(storage: Storage) -> None:
+    for name in ("a", "x/b", "x/y/c", "x/d", "xy/e"):
+        storage.put(name, [b"1"])
+    deep = [blob.name for blob in storage.list("x", deep=True)]
+    assert deep == ["x/b", "x/d", "x/y/c"]
+    assert names(storage, "x") == ["x/b", "x/d"]
+    assert [blob.name for blob in storage.list(deep=True)] == ["a", *deep, "xy/e"]
+    assert list(storage.list("none", deep=True)) == []
+
+
 def test_an_empty_blob_is_a_blob(storage: Storage) -> None:
     storage.put(NAME, [])
     assert read(storage, NAME) == b""

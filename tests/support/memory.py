@@ -48,10 +48,14 @@ class MemoryStorage:
         self._expect_possible(name)
         return self._blob(name) if name in self.blobs else None
 
-    def list(self, folder: str = "") -> Iterator[Blob]:
+    def list(self, folder: str = "", *, deep: bool = False) -> Iterator[Blob]:
         if folder:
             self._expect_possible(folder)
         with self._lock:
+            if deep:
+                start = f"{folder}/" if folder else ""
+                below = sorted(name for name in self.blobs if name.startswith(start))
+                return iter([self._blob(name) for name in below])
             return iter([self._blob(name) for name in sorted(self._folders.get(folder, ()))])
 
     def delete(self, name: str) -> None:

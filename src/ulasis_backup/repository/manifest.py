@@ -9,17 +9,12 @@ docs/format.md describes every field.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import TypeAdapter, ValidationError
 
 from ulasis_backup.errors import AuthenticationFailed, IntegrityError, UnknownFormat, WrongKey
@@ -35,7 +30,7 @@ from ulasis_backup.model import (
     TableSummary,
     TextLoss,
 )
-from ulasis_backup.repository import canonical
+from ulasis_backup.repository import canonical, sealed
 from ulasis_backup.repository.canonical import Json
 from ulasis_backup.repository.names import is_backup_id
 from ulasis_backup.streams.compression import Compression
@@ -44,7 +39,6 @@ from ulasis_backup.streams.keys import DataKey, WrappedKey, unwrap
 
 FORMAT = 1
 METHODS = frozenset({"sql", "rows"})
-NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +144,8 @@ def serialise(
 ) -> bytes:
     """Return the bytes of a manifest; signed when there is a *data_key*."""
     body = _as_json(header)
-    open_details = canonical.to_bytes(_as_json(details))
     if data_key and header.stages.cipher:
-        body["details_encrypted"] = _encrypt_details(open_details, data_key)
+        body["details_encrypted"] = sealed.seal(_as_json(details), data_key, "details")
     else:
         body["details"] = _as_json(details)
     if data_key is None:
@@ -233,23 +226,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (JSON)
     return str(value) if isinstance(value, str) else value
 
 
-def _encrypt_details(details: bytes, data_key: DataKey) -> str:
-    nonce = os.urandom(NONCE_BYTES)
-    sealed = AESGCM(data_key.subkey("details")).encrypt(nonce, details, None)
-    return base64.b64encode(nonce + sealed).decode()
-
-
 def _open_details(body: Json, data_key: DataKey, name: str) -> Json | None:
-    sealed = body.get("details_encrypted")
-    if sealed is None:
+    if "details_encrypted" not in body:
         return body.get("details")
-    try:
-        raw = base64.b64decode(sealed, validate=True)
-        cipher = AESGCM(data_key.subkey("details"))
-        plain = cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], None)
-    except (InvalidTag, binascii.Error, ValueError, TypeError):
-        raise _changed(name) from None
-    return canonical.from_bytes(plain, name=name)
+    return sealed.unseal(body["details_encrypted"], data_key, "details", name=name)
 
 
 def _load_header(body: Json, name: str) -> Header:

@@ -46,8 +46,11 @@ class Storage(Protocol):
         """Return size and time of *name*, or None when there is none."""
         ...
 
-    def list(self, folder: str = "") -> Iterator[Blob]:
-        """Return the blobs directly in *folder*, sorted by name; none for a missing folder."""
+    def list(self, folder: str = "", *, deep: bool = False) -> Iterator[Blob]:
+        """Return the blobs directly in *folder*, sorted by name; none for a missing folder.
+
+        With *deep* also those in all folders below it, as object stores list them at once.
+        """
         ...
 
     def delete(self, name: str) -> None:

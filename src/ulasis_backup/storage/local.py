@@ -83,19 +83,10 @@ class LocalStorage:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def list(self, folder: str = "") -> Iterator[Blob]:
+    def list(self, folder: str = "", *, deep: bool = False) -> Iterator[Blob]:
         """Return the files in *folder*; see ``Storage.list``."""
         path = self._path(folder) if folder else self._folder
-        prefix = f"{folder}/" if folder else ""
-        found: list[Blob] = []
-        with _said(path), contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.startswith((TEMPORARY, REPLACING)):
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    facts = entry.stat()
-                    if stat.S_ISREG(facts.st_mode):
-                        found.append(_blob(prefix + entry.name, facts))
+        found = list(_files(path, f"{folder}/" if folder else "", deep=deep))
         return iter(sorted(found, key=lambda blob: blob.name))
 
     def delete(self, name: str) -> None:
@@ -111,6 +102,19 @@ class LocalStorage:
         if any(part in ("", ".", "..") or "\0" in part for part in parts):
             raise StorageError(f"{name!r} is not a possible name", hint="give a plain file name")
         return self._folder.joinpath(*parts)
+
+
+def _files(path: Path, prefix: str, *, deep: bool) -> Iterator[Blob]:
+    with _said(path), contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.startswith((TEMPORARY, REPLACING)):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                facts = entry.stat()
+                if stat.S_ISREG(facts.st_mode):
+                    yield _blob(prefix + entry.name, facts)
+                elif deep and entry.is_dir(follow_symlinks=False):
+                    yield from _files(path / entry.name, f"{prefix}{entry.name}/", deep=True)
 
 
 @contextlib.contextmanager
