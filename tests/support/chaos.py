@@ -30,7 +30,7 @@ from ulasis_backup.errors import ServerError
 from ulasis_backup.model import Login, Verdict
 from ulasis_backup.mysql.server import connect, quote
 from ulasis_backup.operations.context import Context
-from ulasis_backup.operations.verify import verify_all
+from ulasis_backup.operations.verify_all import verify_all
 from ulasis_backup.repository import repository
 
 DATABASE, COPY = "shop", "shop_copy"

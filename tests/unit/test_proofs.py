@@ -40,9 +40,15 @@ def proof(manifest: Manifest | None, kind: str = "v", hours: int = 0, reason: st
     moment = (MORNING + timedelta(hours=hours)).isoformat()
     return Proof(
         backup=manifest.header.id if manifest else "b",
-        manifest=manifest.digest if manifest else "", check=check, verdict=verdict, started_at=moment, finished_at=moment, host="db-host",
-        tool="ulasis-backup 1", reason=reason,
-    )  # fmt: skip
+        manifest=manifest.digest if manifest else "",
+        check=check,
+        verdict=verdict,
+        started_at=moment,
+        finished_at=moment,
+        host="db-host",
+        tool="ulasis-backup 1",
+        reason=reason,
+    )
 
 
 def told(story: str) -> list[Proof]:
@@ -107,11 +113,7 @@ def test_a_check_that_could_not_be_carried_out_changes_nothing_but_the_note(
     story: str, unknown: str
 ) -> None:
     before, after = standing(told(story)), standing(told(story + unknown))
-    assert (after.verdict, after.at, after.checked_at) == (
-        before.verdict,
-        before.at,
-        before.checked_at,
-    )
+    assert (after.verdict, after.at, after.good) == (before.verdict, before.at, before.good)
     if unknown:
         assert "could not be checked" in after.note
 
@@ -148,7 +150,8 @@ def test_a_listing_opens_few_proofs_and_says_the_same_as_all_of_them(story: str)
 def test_the_age_of_a_proof_is_that_of_the_test_restore_not_of_the_last_look() -> None:
     found = standing(told("vtv?"))
     assert found.at == (MORNING + timedelta(hours=1)).isoformat()
-    assert found.checked_at == (MORNING + timedelta(hours=2)).isoformat()
+    assert found.good
+    assert found.good.finished_at == (MORNING + timedelta(hours=2)).isoformat()
     assert found.check is Check.TEST_RESTORE
 
 

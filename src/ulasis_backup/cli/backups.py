@@ -1,4 +1,4 @@
-"""``backup``, ``verify``, ``verify-all``: making backups and looking at their bytes."""
+"""``backup``: making backups."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ulasis_backup.cli.session import Session
-from ulasis_backup.errors import CouldNotCheck, ObjectsLeftOut, UlasisError
+from ulasis_backup.errors import ObjectsLeftOut, UlasisError
 
 if TYPE_CHECKING:
     from ulasis_backup.operations.backup import MadeBackup
-    from ulasis_backup.operations.verify import Verification
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="BACKUP", help="File name, id, unique prefix of either, or `latest`."),
+    typer.Argument(
+        metavar="BACKUP",
+        help="File name, id, unique prefix of either, `latest`, or `latest-proven`.",
+    ),
 ]
 Jobs = Annotated[
     str | None,
@@ -31,8 +33,6 @@ AllowUnauthenticated = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
     app.command("backup")(backup)
-    app.command("verify")(verify)
-    app.command("verify-all")(verify_all)
 
 
 def backup(
@@ -92,59 +92,6 @@ def backup(
                 session.complain(f"{database}: {error.message}", error.hint)
                 failed.append((database, error))
     _show_made(session, made, failed)
-
-
-def verify(
-    context: typer.Context, name: Name, *, allow_unauthenticated: AllowUnauthenticated = False
-) -> None:
-    """Check that every stored byte of a backup is authentic and complete, and what it holds."""
-    from ulasis_backup.operations import verify as operation  # noqa: PLC0415
-    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
-
-    session: Session = context.obj
-    with session.context() as world:
-        payload = chosen_backup(world, name)
-        found = operation.verify(world, payload, allow_unauthenticated=allow_unauthenticated)
-    session.show(_verification(found), *_verification_lines(found))
-
-
-def verify_all(context: typer.Context) -> None:
-    """Verify every backup; exit with the first failure's code, or 60 if one was not checkable."""
-    from ulasis_backup.cli.render import add, table  # noqa: PLC0415
-    from ulasis_backup.model import Verdict  # noqa: PLC0415
-    from ulasis_backup.operations import verify as operation  # noqa: PLC0415
-    from ulasis_backup.repository.repository import listing  # noqa: PLC0415
-
-    session: Session = context.obj
-    with session.context() as world:
-        found = list(operation.verify_all(world))
-        if not found:
-            message = f"there is nothing to verify in {world.repository.storage.place}"
-            raise CouldNotCheck(message, hint="is BACKUP_DIR right? `ulasis-backup list`")
-        doubts = listing(world.repository).doubts
-    rows = table("Backup", "Verdict", "Says")
-    for entry in found:
-        said = entry.problem.message if entry.problem else "; ".join(entry.notes)
-        add(rows, entry.name, str(entry.verdict), said)
-    bad = [entry for entry in found if entry.problem]
-    failed = [entry for entry in bad if entry.verdict is Verdict.FAILED]
-    unknown = len(bad) - len(failed)
-    summary = (
-        f"{len(found) - len(bad)} intact, {len(failed)} failed, {unknown} could not be checked"
-    )
-    document = {
-        "backups": [_verification(entry) for entry in found], "failed": len(failed),
-        "could_not_check": unknown,
-        "doubts": list(doubts),
-    }  # fmt: skip
-    session.show(document, rows, summary, *(f"note: {doubt}" for doubt in doubts))
-    for entry in bad:
-        if entry.problem and not session.json:
-            session.warn(f"{entry.name}: {entry.problem.message}", entry.problem.hint)
-    if failed and failed[0].problem:
-        raise typer.Exit(failed[0].problem.exit_code)
-    if unknown:
-        raise typer.Exit(CouldNotCheck.exit_code)
 
 
 def _show_made(
@@ -227,31 +174,3 @@ def _made_line(made: MadeBackup) -> str:
         f"{made.name}\n  {tables} tables, {size(plain)} stored in {stored}, "
         f"{kept}{partial}, {made.seconds:.1f} s ({rate(plain, made.seconds)})"
     )
-
-
-def _verification(found: Verification) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "backup": found.name, "verdict": str(found.verdict), "notes": list(found.notes),
-        "seconds": round(found.seconds, 3),
-    }  # fmt: skip
-    if found.problem:
-        document |= {
-            "problem": found.problem.message,
-            "hint": found.problem.hint,
-            "exit_code": found.problem.exit_code,
-        }
-    return document
-
-
-def _verification_lines(found: Verification) -> list[str]:
-    from ulasis_backup.cli.render import size  # noqa: PLC0415
-
-    lines = [f"{found.name}: {found.verdict}"]
-    details = found.manifest.details if found.manifest else None
-    if details:
-        rows = sum(table.rows or 0 for table in details.tables)
-        lines.append(
-            f"  {len(details.tables)} tables, {rows:,} rows, {len(details.objects)} other objects, "
-            f"{size(details.plain.bytes)} read in {found.seconds:.1f} s"
-        )
-    return lines + [f"  note: {note}" for note in found.notes]

@@ -43,8 +43,8 @@ def rate(count: int, seconds: float) -> str:
 
 
 def number(value: int | None) -> str:
-    """Return *value* with thousands separated, ``?`` for unknown."""
-    return "?" if value is None else f"{value:,}"
+    """Return *value* with thousands separated, ``not counted`` for None."""
+    return "not counted" if value is None else f"{value:,}"
 
 
 def add(rows: Table, *cells: str) -> None:

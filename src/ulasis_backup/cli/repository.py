@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,11 @@ from ulasis_backup.cli.session import Session
 if TYPE_CHECKING:
     from ulasis_backup.model import LeftOut, ObjectSummary, TableSummary
     from ulasis_backup.repository.manifest import Header, Manifest
+    from ulasis_backup.repository.proofs import Proof, Standing
     from ulasis_backup.repository.repository import Entry, Oddity
+
+MOST_PROOFS = 5
+GOOD = frozenset({"proven", "intact", "intact (unsigned)"})
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +38,7 @@ def list_backups(
 ) -> None:
     """List the backups in the repository, oldest first, and whatever else lies there."""
     from ulasis_backup.cli.render import add, age, size, table  # noqa: PLC0415
+    from ulasis_backup.repository.proofs import standings  # noqa: PLC0415
     from ulasis_backup.repository.repository import belongs_to, listing  # noqa: PLC0415
 
     session: Session = context.obj
@@ -39,37 +46,46 @@ def list_backups(
         found = listing(world.repository)
         place = world.repository.storage.place
         config = world.config
-    entries = [
-        entry
-        for entry in found.entries
-        if not here or belongs_to(entry, config.server_name, config.databases)
-    ]
+        entries = [
+            entry
+            for entry in found.entries
+            if not here or belongs_to(entry, config.server_name, config.databases)
+        ]
+        known = standings(world.repository, entries)
     rows = table(
-        "Backup", "Age", "Size", "Database", "Server", "Kind", "State", right=("Age", "Size")
+        "Backup", "Age", "Size", "Database", "Server", "Kind", "Verdict", right=("Age", "Size")
     )
+    doubts = list(found.doubts)
     for entry in entries:
         header, details = entry.manifest.header, entry.manifest.details
+        stands = known[header.id]
+        doubts += [*stands.doubts, *_worth_a_note(entry, stands)]
         add(rows, str(entry.name), age(header.started_at), size(entry.manifest.added_bytes),
             ", ".join(header.databases), details.server_name if details else "(encrypted)",
-            str(header.kind), _state(entry),
+            str(header.kind), _verdict(entry, stands),
         )  # fmt: skip
     document = {
         "repository": place,
-        "backups": [_entry(entry) for entry in entries],
+        "backups": [_entry(entry, known[entry.manifest.header.id]) for entry in entries],
         "others": [_oddity(oddity) for oddity in found.oddities],
-        "doubts": list(found.doubts),
+        "doubts": doubts,
     }
     text: list[Any] = [rows] if entries else [f"no backups in {place}"]
     text += _others(found.oddities)
-    text += [f"note: {doubt}" for doubt in found.doubts]
+    text += [f"note: {doubt}" for doubt in doubts]
     session.show(document, *text)
 
 
 def show(
     context: typer.Context, name: Name, *, allow_unauthenticated: AllowUnauthenticated = False
 ) -> None:
-    """Show what a backup's manifest says: tables, objects, position, what was left out or lost."""
+    """Show what a backup's manifest says: tables, objects, position, what was left out or lost.
+
+    And which accounts it holds, what is known of it, and its last checks.
+    """
     from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
+    from ulasis_backup.operations.indexes import accounts_of  # noqa: PLC0415
+    from ulasis_backup.repository.proofs import history, standing  # noqa: PLC0415
     from ulasis_backup.repository.repository import load_trusted  # noqa: PLC0415
 
     session: Session = context.obj
@@ -78,12 +94,36 @@ def show(
         manifest = load_trusted(
             world.repository, payload, allow_unauthenticated=allow_unauthenticated
         )
+        checks = history(world.repository, manifest)
+        accounts, unread = accounts_of(world, manifest)
+    stands = standing(checks.proofs, partial=manifest.header.partial)
     document = asdict(manifest.header) | {
         "signed": manifest.signed,
         "encrypted": manifest.encrypted,
         "details": asdict(manifest.details) if manifest.details else None,
+        "accounts": list(accounts),
+        "proofs": [asdict(proof) for proof in checks.proofs],
+        "doubts": list(checks.doubts),
     }
-    session.show(document, *_manifest_text(manifest))
+    lines = _manifest_text(manifest, stands)
+    lines += [f"account {account}" for account in accounts]
+    lines += [f"note: {text}" for text in (*unread, *checks.doubts)]
+    session.show(document | _standing(stands), *lines, *_checks(checks.proofs))
+
+
+def _checks(proofs: Sequence[Proof]) -> list[Any]:
+    """Return the last checks of a backup, newest first."""
+    from ulasis_backup.cli.render import add, size, table  # noqa: PLC0415
+
+    if not proofs:
+        return []
+    rows = table("Checked", "By", "Verdict", "Read", "On", "Says", right=("Read",))
+    for proof in reversed(proofs[-MOST_PROOFS:]):
+        said = "; ".join(text for text in (proof.reason, proof.server) if text)
+        add(rows, proof.finished_at, str(proof.check), str(proof.verdict), size(proof.bytes),
+            proof.host, said)  # fmt: skip
+    more = len(proofs) - MOST_PROOFS
+    return ["", rows] + ([f"and {more} checks before"] if more > 0 else [])
 
 
 def prune(context: typer.Context) -> None:
@@ -112,14 +152,38 @@ def prune(context: typer.Context) -> None:
     session.show(document, *lines)
 
 
-def _state(entry: Entry) -> str:
+def _verdict(entry: Entry, standing: Standing) -> str:
+    """Return what is known of a backup, since when, and what it lacks."""
+    header = entry.manifest.header
     if entry.problem:
-        return entry.problem.message
-    partial = "partial" if entry.manifest.header.partial else "complete"
-    return partial if entry.manifest.signed else f"{partial}, unsigned"
+        return f"{standing.verdict}: {entry.problem.message}"
+    parts = [f"{standing.verdict}{_since(standing.at)}"]
+    parts += ["partial"] if header.partial else []
+    if not entry.manifest.signed and "unsigned" not in parts[0]:
+        parts.append("unsigned")
+    return ", ".join(parts)
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _since(at: str) -> str:
+    from ulasis_backup.cli.render import age  # noqa: PLC0415
+
+    if not at:
+        return ""
+    ahead = datetime.fromisoformat(at) > datetime.now(UTC) + timedelta(minutes=1)
+    return f" at {at} (a clock was wrong)" if ahead else f" {age(at)} ago"
+
+
+def _worth_a_note(entry: Entry, standing: Standing) -> list[str]:
+    """Return why a check failed or could not be carried out."""
+    usual = standing.proof.reason if standing.proof else ""
+    if entry.problem or not standing.note:
+        return []
+    if standing.verdict in GOOD and standing.note == usual:
+        return []
+    return [f"{entry.name}: {standing.note}"]
+
+
+def _entry(entry: Entry, standing: Standing) -> dict[str, Any]:
     header, details = entry.manifest.header, entry.manifest.details
     return {
         "backup": str(entry.name),
@@ -138,9 +202,19 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "encrypted": entry.manifest.encrypted,
         "signed": entry.manifest.signed,
         "partial": header.partial,
-        "verdict": "unchecked",
+        **_standing(standing),
         "note": header.note,
         "problem": entry.problem.message if entry.problem else None,
+    }
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "verdict": str(standing.verdict),
+        "verdict_at": standing.at or None,
+        "verdict_check": standing.check,
+        "verdict_note": standing.note,
+        "checked_at": standing.good.finished_at if standing.good else None,
     }
 
 
@@ -159,12 +233,22 @@ def _others(oddities: tuple[Oddity, ...]) -> list[str]:
     return lines
 
 
+def _known(standing: Standing) -> str:
+    by = f" by {standing.check}" if standing.check else ""
+    note = f": {standing.note}" if standing.note else ""
+    return f"{standing.verdict}{by}{_since(standing.at)}{note}"
+
+
+def _values(count: int | None) -> str:
+    return "values not counted" if count is None else f"{count:,} values"
+
+
 def _named(header: Header, entry: TableSummary | ObjectSummary | LeftOut) -> str:
     """Return the name, with its database where a backup is of several."""
     return f"{entry.database}.{entry.name}" if len(header.databases) > 1 else entry.name
 
 
-def _manifest_text(manifest: Manifest) -> list[Any]:
+def _manifest_text(manifest: Manifest, standing: Standing) -> list[Any]:
     from ulasis_backup.cli.render import add, age, number, size, table  # noqa: PLC0415
 
     header, details = manifest.header, manifest.details
@@ -177,6 +261,7 @@ def _manifest_text(manifest: Manifest) -> list[Any]:
         f"  databases   {', '.join(header.databases)}",
         f"  made        {header.started_at} ({age(header.started_at)} ago), {header.kind}, {place}",
         f"  stored      {packed}, {'signed' if manifest.signed else 'unsigned'}",
+        f"  verdict     {_known(standing)}",
         f"  server      {header.server.flavour} {header.server.version}",
     ]
     if shared:
@@ -203,7 +288,7 @@ def _manifest_text(manifest: Manifest) -> list[Any]:
         lines.append(f"left out: {left.kind} {_named(header, left)}: {left.reason}")
         lines += [f"  {left.definition}"] if left.definition else []
     lines += [
-        f"lost: {loss.table}.{loss.column}: {loss.what} ({number(loss.values)} values)"
+        f"lost: {loss.table}.{loss.column}: {loss.what} ({_values(loss.values)})"
         for loss in details.text_losses
     ]
     return lines + [f"note: {text}" for text in (*details.fallbacks, *details.warnings)]

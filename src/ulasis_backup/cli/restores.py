@@ -72,7 +72,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
 ) -> None:
     """Make the database equal to a backup: check it, save what is there, load, compare."""
     from ulasis_backup.operations import restore as operation  # noqa: PLC0415
-    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
+    from ulasis_backup.operations.proving import restorable_backup  # noqa: PLC0415
     from ulasis_backup.repository.names import parse_payload  # noqa: PLC0415
 
     session: Session = context.obj
@@ -82,7 +82,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
     with session.context() as world:
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
-            name=payload or chosen_backup(world, name),
+            name=payload or restorable_backup(world, name),
             database=_given("--from-database", from_database),
             target=_given("--target-database", target_database),
             tables=_listed(tables),
@@ -126,12 +126,12 @@ def export(
     """Turn a rows backup into an ordinary dump that any client program loads."""
     from ulasis_backup.cli.render import size  # noqa: PLC0415
     from ulasis_backup.operations import export as operation  # noqa: PLC0415
-    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
+    from ulasis_backup.operations.proving import restorable_backup  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:
         request = operation.ExportRequest(
-            name=chosen_backup(world, name),
+            name=restorable_backup(world, name),
             output=output,
             database=_given("--from-database", from_database),
             tables=_listed(tables),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ulasis_backup.errors import CouldNotCheck, IntegrityError
+from ulasis_backup.errors import CouldNotCheck, IntegrityError, UlasisError
 from ulasis_backup.methods.index import Index, read_index
 from ulasis_backup.methods.summary import summary_of
 from ulasis_backup.operations.context import Context
@@ -23,6 +23,20 @@ def load_index(
         context.repository, name, allow_unauthenticated=allow_unauthenticated
     )
     return index_of(context, manifest)
+
+
+def accounts_of(context: Context, manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the accounts in a backup as ``'user'@'host'``, and why they could not be read.
+
+    Only encrypted ``rows`` backups can hold any, in their index.
+    """
+    if manifest.header.method != "rows" or not manifest.encrypted:
+        return (), ()
+    try:
+        accounts = index_of(context, manifest).accounts
+    except UlasisError as error:
+        return (), (f"whether it holds accounts could not be read: {error.message}",)
+    return tuple(account.text for account in accounts), ()
 
 
 def index_of(context: Context, manifest: Manifest) -> Index:

@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ulasis_backup.errors import (
-    CouldNotCheck,
-    IntegrityError,
-    StorageDenied,
-    UlasisError,
-    UnknownFormat,
-    WrongKey,
-)
-from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
+from ulasis_backup.errors import BackupNotFound, IntegrityError, StorageError, UlasisError
+from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents, ContentsReader, read_contents
 from ulasis_backup.methods.sections import split
 from ulasis_backup.model import Verdict
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.indexes import index_of
+from ulasis_backup.operations.proving import Finding, record
 from ulasis_backup.operations.ranges import RangeReader, Seen, check_all
-from ulasis_backup.repository import payload, repository
+from ulasis_backup.repository import payload, proofs, repository
 from ulasis_backup.repository.canonical import HINT
 from ulasis_backup.repository.manifest import Details, Manifest
 from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.repository.proofs import Check
 from ulasis_backup.streams.pipeline import Chunks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found out about a backup. ``problem`` is None unless the verdict is failed."""
+    """What was found out about a backup.
+
+    ``problem`` is None where it is good. ``recorded`` tells that a proof was written. ``bytes`` are
+    plain bytes. ``earlier`` is when it was found out, where an interrupted round had come so far.
+    ``warnings`` want to be acted upon, ``notes`` are worth knowing.
+    """
 
     name: str
     verdict: Verdict
     manifest: Manifest | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     problem: UlasisError | None = None
     seconds: float = 0.0
+    bytes: int = 0
+    recorded: bool = False
+    earlier: str = ""
 
 
 def verify(
@@ -45,58 +49,77 @@ def verify(
     *,
     allow_unauthenticated: bool = False,
     seen: Seen | None = None,
+    round_: str = "",
 ) -> Verification:
-    """Check the stored bytes and the structure of one backup.
+    """Check the stored bytes and the structure of one backup, and record the verdict.
 
     Of a dump in two passes: first every stored byte is authenticated, then the payload is
     decrypted, decompressed and read as a dump, and compared with the manifest. Of rows the index,
     and then every object that it needs; those in *seen* are not read again. Raises IntegrityError
-    and its children, BackupNotFound, BlobMissing.
+    and its children, BackupNotFound, BlobMissing; what was found is recorded all the same.
     """
     started = now()
     manifest = repository.load_trusted(
         context.repository, name, allow_unauthenticated=allow_unauthenticated
     )
+    finding = Finding(check=Check.VERIFY, started=started, round=round_)
+    try:
+        _read(context, manifest, seen or Seen())
+    except UlasisError as error:
+        _refuse_removed(context, name)
+        failed = replace(finding, verdict=proofs.verdict_of(error), reason=error.message)
+        _, problem = record(context, manifest, failed)
+        if problem:
+            context.observe(Notice(message=problem.message, hint=problem.hint))
+        raise
+    details = _need_details(manifest)
+    verdict = Verdict.INTACT if manifest.signed else Verdict.INTACT_UNSIGNED
+    seconds = (now() - started).total_seconds()
+    found = replace(finding, verdict=verdict, bytes=details.plain.bytes, phases={"read": seconds})
+    recorded, problem = record(context, manifest, found)
+    warnings = [*_key_copy(context, name, manifest), *([problem.message] if problem else [])]
+    return Verification(
+        name=str(name), verdict=verdict, manifest=manifest, notes=tuple(_notes(manifest)),
+        warnings=tuple(warnings), seconds=seconds, bytes=details.plain.bytes, recorded=recorded,
+    )  # fmt: skip
+
+
+def _read(context: Context, manifest: Manifest, seen: Seen) -> None:
     if manifest.header.method == "rows":
-        _check_rows(context, manifest, seen or Seen())
+        _check_rows(context, manifest, seen)
     else:
         read_verified(context, manifest)
-    return Verification(
-        name=str(name),
-        verdict=Verdict.INTACT if manifest.signed else Verdict.INTACT_UNSIGNED,
-        manifest=manifest,
-        notes=tuple(_notes(context, name, manifest)),
-        seconds=(now() - started).total_seconds(),
-    )
 
 
-def _notes(context: Context, name: PayloadName, manifest: Manifest) -> Iterator[str]:
-    """Yield what is to be known of an intact backup: what it never held, a key copy gone wrong."""
-    wrong_copy = repository.check_key_copy(context.repository, manifest, name)
-    if wrong_copy:
-        yield f"the spare key copy is unusable: {wrong_copy}"
+def _refuse_removed(context: Context, name: PayloadName) -> None:
+    """Raise BackupNotFound where the backup went while it was read: then nothing is wrong."""
+    if context.repository.storage.stat(name.manifest) is None:
+        message = f"{name} was removed while it was verified"
+        raise BackupNotFound(message, hint="`ulasis-backup list` shows the backups that there are")
+
+
+def _key_copy(context: Context, name: PayloadName, manifest: Manifest) -> Iterator[str]:
+    """Mend the spare key copy of a backup that is good; yield what was wrong with it.
+
+    Its manifest, which holds the same keys, is authentic, so nothing is lost yet: but the day the
+    manifest is lost, the backup would be.
+    """
+    wrong = repository.check_key_copy(context.repository, manifest, name)
+    if not wrong:
+        return
+    try:
+        repository.mend_key_copy(context.repository, manifest, name)
+        yield f"the spare key copy was unusable and has been written anew: {wrong}"
+    except StorageError as error:
+        yield f"the spare key copy is unusable, and could not be mended ({error.message}): {wrong}"
+
+
+def _notes(manifest: Manifest) -> Iterator[str]:
+    """Yield what is to be known of an intact backup: what it never held."""
     if manifest.header.partial:
         yield "PARTIAL: it was made without all rights, objects may be missing in it"
     for entry in _need_details(manifest).left_out:
         yield f"left out: {entry.kind} {entry.name}: {entry.reason}"
-
-
-def verify_all(context: Context) -> Iterator[Verification]:
-    """Check every backup of the repository; a failed one is a result, not an end.
-
-    An object that several backups share is read once. Files that claim to be backups and cannot
-    be read as such are failures too.
-    """
-    listing = repository.listing(context.repository)
-    seen = Seen()
-    for entry in listing.entries:
-        try:
-            yield verify(context, entry.name, seen=seen)
-        except UlasisError as error:
-            yield _failed(str(entry.name), error)
-    for oddity in listing.oddities:
-        if oddity.error is not None:
-            yield _failed(oddity.name, oddity.error)
 
 
 def _check_rows(context: Context, manifest: Manifest, seen: Seen) -> None:
@@ -161,10 +184,3 @@ def _expect_equal(manifest: Manifest, details: Details, contents: Contents) -> N
     if not same:
         message = f"{manifest.header.payload} does not hold what its manifest says"
         raise IntegrityError(message, hint=HINT)
-
-
-def _failed(name: str, error: UlasisError) -> Verification:
-    """Return a verdict for *error*: without key or rights nothing is known of the backup."""
-    unknown = isinstance(error, WrongKey | StorageDenied | UnknownFormat | CouldNotCheck)
-    verdict = Verdict.COULD_NOT_CHECK if unknown else Verdict.FAILED
-    return Verification(name=name, verdict=verdict, problem=error)

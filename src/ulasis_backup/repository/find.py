@@ -1,4 +1,7 @@
-"""Finding a backup by what a person types: ``latest``, a file name, an id, a unique prefix."""
+"""Finding a backup by what a person types: a file name, an id, a unique prefix of either.
+
+Or ``latest``, or ``latest-proven``.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ulasis_backup.errors import AmbiguousName, BackupNotFound, WrongKey
-from ulasis_backup.model import Kind
+from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.repository import names
 from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.repository.proofs import GOOD, standings
 from ulasis_backup.repository.repository import (
     Entry,
     Listing,
@@ -21,17 +25,21 @@ from ulasis_backup.repository.repository import (
 )
 
 LATEST = "latest"
+LATEST_PROVEN = "latest-proven"
 
 
 def find(
     repository: Repository, text: str, *, server_name: str, databases: Sequence[str]
 ) -> PayloadName:
-    """Return the payload that *text* names: ``latest``, a file name, an id, or a unique prefix.
+    """Return the payload that *text* names: ``latest``, a file name, an id, a unique prefix.
 
     ``latest`` is the newest backup of *server_name* and *databases* that is no safety backup. It
     is an error when a newer one is there and cannot be used, or holds them among others: nobody who
-    asks for the newest wants an older one without a word. A path must lead into the repository.
+    asks for the newest wants an older one without a word. ``latest-proven`` is the newest of them
+    that is proven. A path must lead into the repository.
     """
+    if text == LATEST_PROVEN:
+        return _latest_proven(repository, server_name, tuple(databases))
     if text == LATEST:
         found = listing(repository)
         newest = _latest(found.entries, server_name, tuple(databases))
@@ -54,12 +62,36 @@ def find(
     raise _not_found(text, wanted, blobs)
 
 
-def _latest(entries: Sequence[Entry], server_name: str, databases: tuple[str, ...]) -> PayloadName:
-    ours = in_series(entries, server_name, databases)
-    usual = [entry for entry in ours if entry.manifest.header.kind is not Kind.SAFETY]
-    _refuse_wider(usual[-1] if usual else None, entries, server_name, databases)
-    if usual:
-        return usual[-1].name
+def usual(entries: Iterable[Entry]) -> list[Entry]:
+    """Return *entries* but safety backups: those that ``latest`` means."""
+    return [entry for entry in entries if entry.manifest.header.kind is not Kind.SAFETY]
+
+
+def _latest_proven(
+    repository: Repository, server_name: str, databases: tuple[str, ...]
+) -> PayloadName:
+    found = listing(repository).entries
+    newest = _latest(found, server_name, databases, wider=False)
+    ours = usual(in_series(found, server_name, databases))
+    known = standings(repository, ours)
+    stands = [(entry.name, known[entry.manifest.header.id].verdict) for entry in reversed(ours)]
+    for name, verdict in stands:
+        if verdict is Verdict.PROVEN:
+            return name
+    message = f"none of the {len(ours)} backups of {', '.join(databases)} is proven"
+    good = [f"{name} ({verdict})" for name, verdict in stands if verdict in GOOD]
+    best = f"; the newest whose bytes are good: {good[0]}" if good else ""
+    raise BackupNotFound(message, hint=f"`ulasis-backup test-restore {newest}` proves one{best}")
+
+
+def _latest(
+    entries: Sequence[Entry], server_name: str, databases: tuple[str, ...], *, wider: bool = True
+) -> PayloadName:
+    ours = usual(in_series(entries, server_name, databases))
+    if wider:
+        _refuse_wider(ours[-1] if ours else None, entries, server_name, databases)
+    if ours:
+        return ours[-1].name
     name = ", ".join(databases)
     if len(databases) != 1 or name == "*":
         hint = "choose one: `ulasis-backup --database NAME …`"

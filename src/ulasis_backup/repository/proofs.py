@@ -31,6 +31,7 @@ from ulasis_backup.repository.repository import Entry, Repository, load_trusted
 from ulasis_backup.storage.base import Blob, read_whole
 
 __all__ = [
+    "GOOD",
     "Check",
     "History",
     "Proof",
@@ -53,7 +54,7 @@ class Standing:
     """What stands about a backup.
 
     ``at`` is when the check ended that says so, empty for none: for PROVEN that is the age of the
-    proof. ``checked_at`` is when a check last found the backup good, be it a lesser one.
+    proof. ``good`` is the last proof that found the backup good, be it a lesser one.
     """
 
     verdict: Verdict = Verdict.UNCHECKED
@@ -61,7 +62,7 @@ class Standing:
     check: Check | None = None
     note: str = ""
     proof: Proof | None = None
-    checked_at: str = ""
+    good: Proof | None = None
     doubts: tuple[str, ...] = ()
 
 
@@ -115,7 +116,12 @@ def standings(repository: Repository, entries: Iterable[Entry]) -> Mapping[str, 
     The proofs of all are listed at once, and only those are opened that can decide.
     """
     listed: dict[str, list[ProofName]] = defaultdict(list)
-    for name in _names(repository.storage.list(FOLDER, deep=True)):
+    try:
+        names = _names(repository.storage.list(FOLDER, deep=True))
+    except StorageError as error:
+        unread = Standing(note=f"proofs cannot be read: {error.message}")
+        return {entry.manifest.header.id: unread for entry in entries}
+    for name in names:
         listed[name.path.split("/")[1]].append(name)
     return {
         entry.manifest.header.id: _standing_of(
@@ -147,7 +153,7 @@ def standing(proofs: Sequence[Proof], *, partial: bool = False) -> Standing:
     return Standing(
         verdict=verdict, at=decisive.finished_at, check=decisive.check, proof=decisive,
         note="; ".join(text for text in (said, note) if text),
-        checked_at=proofs[good].finished_at if good >= 0 else "",
+        good=proofs[good] if good >= 0 else None,
     )  # fmt: skip
 
 

@@ -219,6 +219,13 @@ def check_key_copy(repository: Repository, manifest: Manifest, payload: PayloadN
     return ""
 
 
+def mend_key_copy(repository: Repository, manifest: Manifest, payload: PayloadName) -> None:
+    """Write the spare key copy anew from *manifest*, a trusted one; raises StorageError."""
+    if manifest.data_key is not None:
+        data = key_copy(manifest.keys, manifest.data_key)
+        repository.storage.put(payload.key_copy, [data], replace=True)
+
+
 def orphan_key(repository: Repository, backup_id: str) -> DataKey:
     """Return the data key of a backup whose manifest is lost, from the spare copy."""
     name = f"keys/{backup_id}.json"
