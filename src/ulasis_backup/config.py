@@ -11,13 +11,22 @@ import difflib
 import os
 import socket
 import tomllib
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.model import Login, Secret
@@ -44,6 +53,18 @@ def _empty_is_unset(value: object) -> object:
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_unset)]
 OptionalBool = Annotated[bool | None, BeforeValidator(_empty_is_unset)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        # UTC is known also where no data about zones is installed.
+        known = name == "UTC" or zoneinfo.ZoneInfo(name) is not None
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        known = False
+    if not known:
+        msg = "not a known time zone, e.g. UTC or Europe/Berlin"
+        raise ValueError(msg)
+    return name
 
 
 class Settings(BaseModel):
@@ -139,10 +160,26 @@ class Settings(BaseModel):
         "for root, else ~/.local/state/ulasis-backup.",
     )
     backup_retention_days: int = Field(
-        30, ge=1, description="Accepted and checked; used by retention, which is not built yet."
+        30, ge=1, description="Days that backups stay which no BACKUP_KEEP_… keeps."
     )
     backup_max_count: int = Field(
-        10, ge=1, description="Accepted and checked; used by retention, which is not built yet."
+        10, ge=1, description="How many of those stay at the most, of each series; newest first."
+    )
+    backup_keep_daily: int = Field(
+        30, ge=0, description="Days back of which the best backup stays; 0: none."
+    )
+    backup_keep_weekly: int = Field(12, ge=0, description="Weeks, the same (ISO 8601).")
+    backup_keep_monthly: int = Field(12, ge=0, description="Months, the same.")
+    backup_keep_yearly: int = Field(7, ge=0, description="Years, the same.")
+    backup_timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC", description="Zone in which the days of retention begin, e.g. `Europe/Berlin`."
+    )
+    backup_prune_after_backup: bool = Field(
+        default=True, description="Prune a series after each successful backup of it."
+    )
+    backup_check_space: bool = Field(
+        default=True,
+        description="Refuse to begin a backup where less space is free than the last one took.",
     )
     db_host: str = Field("localhost", min_length=1, description="Host of the database server.")
     db_port: int = Field(3306, ge=1, le=65535, description="TCP port of the server.")

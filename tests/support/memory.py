@@ -19,6 +19,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self.blobs: dict[str, tuple[bytes, datetime]] = {}
         self.now = EPOCH
+        self.free: int | None = None
         self._lock = threading.Lock()
         self._folders: dict[str, set[str]] = {}
 
@@ -63,6 +64,12 @@ class MemoryStorage:
         with self._lock:
             if self.blobs.pop(name, None):
                 self._folders[folder_of(name)].remove(name)
+
+    def free_bytes(self) -> int | None:
+        return self.free
+
+    def sweep(self, folder: str = "") -> None:
+        """Nobody leaves anything here."""
 
     def pass_time(self, time: timedelta) -> None:
         """Move the clock, in either direction."""

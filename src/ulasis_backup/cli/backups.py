@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ulasis_backup.cli.session import Session
-from ulasis_backup.errors import ObjectsLeftOut, UlasisError
+from ulasis_backup.errors import FollowUpFailed, ObjectsLeftOut, UlasisError
 
 if TYPE_CHECKING:
     from ulasis_backup.operations.backup import MadeBackup
+    from ulasis_backup.operations.follow_up import FollowUp
 
 Name = Annotated[
     str,
@@ -63,11 +64,16 @@ def backup(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Go on without all rights; marked partial.")
     ] = False,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Never let `prune` remove it, until `release`.")
+    ] = False,
 ) -> None:
-    """Back up the database (or databases) of DB_NAME."""
+    """Back up the database (or databases) of DB_NAME, then prune as the policy says."""
     from ulasis_backup.model import Kind  # noqa: PLC0415
     from ulasis_backup.operations.backup import back_up  # noqa: PLC0415
+    from ulasis_backup.operations.follow_up import follow_up  # noqa: PLC0415
     from ulasis_backup.operations.jobs import requests  # noqa: PLC0415
+    from ulasis_backup.operations.recorded import failing  # noqa: PLC0415
 
     session: Session = context.obj
     session.override(
@@ -81,7 +87,8 @@ def backup(
     made: list[MadeBackup] = []
     failed: list[tuple[str, UlasisError]] = []
     with session.context() as world:
-        wanted = requests(world, kind=kind, note=note, allow_partial=allow_partial)
+        with failing(world):
+            wanted = requests(world, kind=kind, note=note, allow_partial=allow_partial)
         for request in wanted:
             try:
                 made.append(back_up(world, request))
@@ -91,17 +98,29 @@ def backup(
                 (database,) = request.databases
                 session.complain(f"{database}: {error.message}", error.hint)
                 failed.append((database, error))
-    _show_made(session, made, failed)
+        followed = follow_up(world, made, held=hold, note=note)
+    _show_made(session, made, failed, followed)
 
 
 def _show_made(
-    session: Session, made: list[MadeBackup], failed: list[tuple[str, UlasisError]]
+    session: Session,
+    made: list[MadeBackup],
+    failed: list[tuple[str, UlasisError]],
+    followed: FollowUp,
 ) -> None:
+    from ulasis_backup.cli.keep import pruned_document, pruned_lines  # noqa: PLC0415
+
+    pruned = followed.pruned
     document = {
         "backups": [_made(entry) for entry in made],
         "failed": [failure(database, error) for database, error in failed],
+        "prune": pruned_document(pruned) if pruned else None,
+        "follow_up_failed": [
+            {"message": error.message, "hint": error.hint} for error in followed.failures
+        ],
     }
     lines = [_made_line(entry) for entry in made]
+    lines += [f"  {line}" for line in pruned_lines(pruned)] if pruned and pruned.removed else []
     if len(made) > 1:
         lines.append("each database was read at a moment of its own")
     left_out = [
@@ -111,10 +130,16 @@ def _show_made(
         for entry in backup.manifest.details.left_out
         if not entry.asked
     ]
-    if not left_out or failed or session.json:
+    if not left_out or failed or followed.failures or session.json:
         session.show(document, *lines)
+    for error in followed.failures:
+        session.complain(error.message, error.hint)
     if failed:
         raise typer.Exit(failed[0][1].exit_code)
+    if followed.failures:
+        if left_out:
+            session.complain(f"the backup is made, without {', '.join(left_out)}")
+        raise typer.Exit(FollowUpFailed.exit_code)
     if left_out:
         message = f"the backup is made, without {', '.join(left_out)}"
         hint = "the server itself cannot read that; mend or drop it (its definition is kept)"

@@ -1,4 +1,4 @@
-"""``list``, ``show``, ``prune``: what there is, and what nobody needs."""
+"""``list``, ``show``: what there is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ulasis_backup.cli.session import Session
 
 if TYPE_CHECKING:
     from ulasis_backup.model import LeftOut, ObjectSummary, TableSummary
+    from ulasis_backup.repository.holds import Hold
     from ulasis_backup.repository.manifest import Header, Manifest
     from ulasis_backup.repository.proofs import Proof, Standing
     from ulasis_backup.repository.repository import Entry, Oddity
@@ -26,7 +27,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
     app.command("list")(list_backups)
     app.command("show")(show)
-    app.command("prune")(prune)
 
 
 def list_backups(
@@ -38,12 +38,14 @@ def list_backups(
 ) -> None:
     """List the backups in the repository, oldest first, and whatever else lies there."""
     from ulasis_backup.cli.render import add, age, size, table  # noqa: PLC0415
+    from ulasis_backup.repository import holds  # noqa: PLC0415
     from ulasis_backup.repository.proofs import standings  # noqa: PLC0415
     from ulasis_backup.repository.repository import belongs_to, listing  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:
         found = listing(world.repository)
+        held = holds.held(world.repository, found.entries)
         place = world.repository.storage.place
         config = world.config
         entries = [
@@ -62,17 +64,25 @@ def list_backups(
         doubts += [*stands.doubts, *_worth_a_note(entry, stands)]
         add(rows, str(entry.name), age(header.started_at), size(entry.manifest.added_bytes),
             ", ".join(header.databases), details.server_name if details else "(encrypted)",
-            str(header.kind), _verdict(entry, stands),
+            str(header.kind), _verdict(entry, stands, held.get(header.id)),
         )  # fmt: skip
     document = {
         "repository": place,
-        "backups": [_entry(entry, known[entry.manifest.header.id]) for entry in entries],
+        "backups": [
+            _entry(entry, known[entry.manifest.header.id], held.get(entry.manifest.header.id))
+            for entry in entries
+        ],
         "others": [_oddity(oddity) for oddity in found.oddities],
         "doubts": doubts,
     }
     text: list[Any] = [rows] if entries else [f"no backups in {place}"]
     text += _others(found.oddities)
     text += [f"note: {doubt}" for doubt in doubts]
+    text += [
+        f"note: the hold on {hold.backup} keeps it, although {hold.problem}"
+        for hold in held.values()
+        if hold.problem
+    ]
     session.show(document, *text)
 
 
@@ -85,6 +95,7 @@ def show(
     """
     from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
     from ulasis_backup.operations.indexes import accounts_of  # noqa: PLC0415
+    from ulasis_backup.repository import holds  # noqa: PLC0415
     from ulasis_backup.repository.proofs import history, standing  # noqa: PLC0415
     from ulasis_backup.repository.repository import load_trusted  # noqa: PLC0415
 
@@ -94,18 +105,21 @@ def show(
         manifest = load_trusted(
             world.repository, payload, allow_unauthenticated=allow_unauthenticated
         )
+        hold = holds.held_one(world.repository, manifest)
         checks = history(world.repository, manifest)
         accounts, unread = accounts_of(world, manifest)
     stands = standing(checks.proofs, partial=manifest.header.partial)
     document = asdict(manifest.header) | {
         "signed": manifest.signed,
         "encrypted": manifest.encrypted,
+        "held": asdict(hold) if hold else None,
         "details": asdict(manifest.details) if manifest.details else None,
         "accounts": list(accounts),
         "proofs": [asdict(proof) for proof in checks.proofs],
         "doubts": list(checks.doubts),
     }
     lines = _manifest_text(manifest, stands)
+    lines += _hold_text(hold)
     lines += [f"account {account}" for account in accounts]
     lines += [f"note: {text}" for text in (*unread, *checks.doubts)]
     session.show(document | _standing(stands), *lines, *_checks(checks.proofs))
@@ -126,41 +140,16 @@ def _checks(proofs: Sequence[Proof]) -> list[Any]:
     return ["", rows] + ([f"and {more} checks before"] if more > 0 else [])
 
 
-def prune(context: typer.Context) -> None:
-    """Delete the objects of rows backups that no backup needs any more.
-
-    In two steps: what is found now is deleted by a later run, after the grace period. Backups are
-    never deleted.
-    """
-    from ulasis_backup.cli.render import size  # noqa: PLC0415
-    from ulasis_backup.operations import prune as operation  # noqa: PLC0415
-
-    session: Session = context.obj
-    with session.context() as world:
-        done = operation.prune(world)
-    hours = done.grace.total_seconds() / 3600
-    document = {
-        "backups": done.backups, "listed": done.listed, "deleted": done.deleted.objects,
-        "deleted_bytes": done.deleted.bytes, "grace_hours": hours,
-    }  # fmt: skip
-    lines = [f"{done.deleted.objects:,} objects deleted ({size(done.deleted.bytes)})"]
-    if done.listed:
-        lines.append(
-            f"{done.listed:,} more are needed by none of the {done.backups} backups; a prune after "
-            f"{hours:g} hours deletes them"
-        )
-    session.show(document, *lines)
-
-
-def _verdict(entry: Entry, standing: Standing) -> str:
+def _verdict(entry: Entry, standing: Standing, hold: Hold | None) -> str:
     """Return what is known of a backup, since when, and what it lacks."""
     header = entry.manifest.header
     if entry.problem:
-        return f"{standing.verdict}: {entry.problem.message}"
+        return f"{standing.verdict}: {entry.problem.message}" + (", held" if hold else "")
     parts = [f"{standing.verdict}{_since(standing.at)}"]
     parts += ["partial"] if header.partial else []
     if not entry.manifest.signed and "unsigned" not in parts[0]:
         parts.append("unsigned")
+    parts += ["held"] if hold else []
     return ", ".join(parts)
 
 
@@ -183,7 +172,7 @@ def _worth_a_note(entry: Entry, standing: Standing) -> list[str]:
     return [f"{entry.name}: {standing.note}"]
 
 
-def _entry(entry: Entry, standing: Standing) -> dict[str, Any]:
+def _entry(entry: Entry, standing: Standing, hold: Hold | None) -> dict[str, Any]:
     header, details = entry.manifest.header, entry.manifest.details
     return {
         "backup": str(entry.name),
@@ -203,6 +192,7 @@ def _entry(entry: Entry, standing: Standing) -> dict[str, Any]:
         "signed": entry.manifest.signed,
         "partial": header.partial,
         **_standing(standing),
+        "held": asdict(hold) if hold else None,
         "note": header.note,
         "problem": entry.problem.message if entry.problem else None,
     }
@@ -216,6 +206,14 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "verdict_note": standing.note,
         "checked_at": standing.good.finished_at if standing.good else None,
     }
+
+
+def _hold_text(hold: Hold | None) -> list[str]:
+    if hold is None:
+        return []
+    why = f": {hold.note}" if hold.note else ""
+    problem = f" (doubtful: {hold.problem})" if hold.problem else ""
+    return [f"held since {hold.held_at or '?'}{why}{problem}"]
 
 
 def _oddity(oddity: Oddity) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.server import Server, connect, locked, server_id
 from ulasis_backup.operations.context import Context, now, stamp
 from ulasis_backup.operations.jobs import BackupRequest, Job, prepare
+from ulasis_backup.operations.recorded import recorded
+from ulasis_backup.operations.space import expect_room
 from ulasis_backup.repository import manifest as manifests
 from ulasis_backup.repository import names, payload, repository
 from ulasis_backup.repository.manifest import Details, Header, Manifest, Stages
@@ -53,13 +55,19 @@ def back_up(context: Context, request: BackupRequest) -> MadeBackup:
     """Make one backup; when this returns, it is complete, durable and listed.
 
     Raises ServerError, StorageError, RepositoryError and their children; then nothing is listed
-    that was not before. Raises Busy while another run works on one of the databases.
+    that was not before, and the failure is recorded, so that nothing is pruned. Raises Busy while
+    another run works on one of the databases, StorageFull where there is no room, before it begins.
     """
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(connect(context.config.reading))
-        for database in sorted(request.databases):
-            stack.enter_context(locked(server, database))
-        return back_up_locked(context, request, server)
+
+    def make() -> MadeBackup:
+        expect_room(context, request)
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(connect(context.config.reading))
+            for database in sorted(request.databases):
+                stack.enter_context(locked(server, database))
+            return back_up_locked(context, request, server)
+
+    return recorded(context, request.selection or request.databases, make)
 
 
 def back_up_locked(context: Context, request: BackupRequest, server: Server) -> MadeBackup:

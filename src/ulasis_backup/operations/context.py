@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ulasis_backup.config import Config
-from ulasis_backup.errors import SettingsError
-from ulasis_backup.events import Observe
+from ulasis_backup.errors import SettingsError, StorageError
+from ulasis_backup.events import Notice, Observe
 from ulasis_backup.methods.sql import SqlOptions
 from ulasis_backup.mysql.server import Server, databases
+from ulasis_backup.repository import locks
 from ulasis_backup.repository.find import find
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.repository import Repository
@@ -52,6 +55,22 @@ def chosen_backup(context: Context, text: str) -> PayloadName:
     return find(
         context.repository, text, server_name=config.server_name, databases=config.databases
     )
+
+
+@contextmanager
+def reading(context: Context, name: PayloadName) -> Iterator[None]:
+    """Keep prunes from removing the backup while the block reads it.
+
+    Raises Busy while one is removing it. Where nothing can be written, as on a full disk or one
+    that is mounted to be read only, the block runs all the same: a disaster is no time to refuse.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.reading(context.repository.storage, name.backup_id))
+        except StorageError as error:
+            message = f"a prune on another host would not see that {name} is read: {error.message}"
+            context.observe(Notice(message=message, hint="do not prune meanwhile"))
+        yield
 
 
 def chosen_databases(config: Config, server: Server) -> tuple[str, ...]:

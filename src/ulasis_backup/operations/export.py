@@ -12,7 +12,7 @@ from ulasis_backup.errors import NameTaken, SettingsError, StorageError
 from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.export import export_sql
 from ulasis_backup.methods.rows_restore import DatabaseContents
-from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.context import Context, reading
 from ulasis_backup.operations.rows_source import Choice, RowsSource, open_rows
 from ulasis_backup.repository import repository
 from ulasis_backup.repository.names import PayloadName
@@ -38,6 +38,11 @@ def export(context: Context, request: ExportRequest) -> int:
 
     Raises IntegrityError and its children, NameTaken when the file exists, SettingsError.
     """
+    with reading(context, request.name):
+        return _export(context, request)
+
+
+def _export(context: Context, request: ExportRequest) -> int:
     manifest = repository.load_trusted(
         context.repository, request.name, allow_unauthenticated=request.allow_unauthenticated
     )

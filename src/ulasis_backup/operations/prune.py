@@ -1,76 +1,138 @@
-"""``prune``: delete the objects that no backup needs any more, in two steps.
+"""``prune``: remove what the retention policy does not keep, litter, and unneeded objects.
 
-Which backups to keep is not decided here: objects that fewer and fewer backups need become
-unreferenced when backups go. A run lists what is unreferenced; a later one, after the grace
-period, deletes it. Nothing is deleted while any manifest or index cannot be read.
+First the backups, then what killed runs left, then the objects of ``rows`` backups in two steps.
+What is going to happen is decided before; a dry run shows the same decisions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from ulasis_backup.errors import CouldNotCheck, Refused, UlasisError
+from ulasis_backup.errors import CouldNotCheck, Refused, StorageError, UlasisError
 from ulasis_backup.events import PhaseBegan, PhaseEnded
 from ulasis_backup.operations.context import Context
-from ulasis_backup.operations.indexes import load_index
+from ulasis_backup.operations.keep import Found, Wish, look
+from ulasis_backup.operations.litter import Leftover, find_litter, sweep
+from ulasis_backup.operations.prune_objects import PrunedObjects, objects_wait, prune_objects
+from ulasis_backup.operations.remove import remove
 from ulasis_backup.repository import repository
-from ulasis_backup.repository.unreferenced import Deleted, delete_listed, list_unreferenced
+from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.repository.unreferenced import Deleted
+from ulasis_backup.retention import Decision
+
+MANY = 3
+"""A prune that follows a backup removes more than this many only if most of the series stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What a prune did: objects newly listed as unreferenced, and those that were deleted."""
+    """What a prune decided, and what it did.
 
-    backups: int
-    listed: int
-    deleted: Deleted
-    grace: timedelta
-
-
-def prune(context: Context) -> Pruned:
-    """List what no backup needs, delete what has been listed for longer than the grace period.
-
-    Raises CouldNotCheck where there is no repository, Refused while any backup cannot be read and
-    understood: it may need any object.
+    ``removed`` are the backups that are gone now, ``bytes`` those of their payloads. ``problem`` is
+    what kept it from going through the objects; the backups are removed all the same.
     """
-    if context.repository.storage.stat(repository.REPOSITORY_FILE) is None:
-        message = f"there is no repository in {context.repository.storage.place}"
-        raise CouldNotCheck(message, hint="is BACKUP_DIR right, and its disk mounted?")
-    grace = timedelta(hours=context.config.settings.backup_grace_hours)
+
+    found: Found
+    litter: tuple[Leftover, ...]
+    removed: tuple[PayloadName, ...] = ()
+    bytes: int = 0
+    swept: int = 0
+    objects: PrunedObjects | None = None
+    problem: UlasisError | None = None
+
+
+def plan_prune(context: Context, wish: Wish, *, at: datetime | None = None) -> Pruned:
+    """Return what a prune would do, and why; nothing is touched.
+
+    Raises CouldNotCheck where there is no repository, UnknownFormat for that of a newer version.
+    """
     storage = context.repository.storage
-    context.observe(PhaseBegan(name="prune", subject=storage.place))
-    deleted = delete_listed(storage, lambda: _referenced(context), grace=grace)
-    backups = len(repository.listing(context.repository).entries)
-    listed = list_unreferenced(storage, _referenced(context))
-    facts = (("deleted", deleted.objects), ("bytes", deleted.bytes), ("listed", listed))
-    context.observe(PhaseEnded(name="prune", facts=facts))
-    return Pruned(backups=backups, listed=listed, deleted=deleted, grace=grace)
+    if storage.stat(repository.REPOSITORY_FILE) is None:
+        message = f"there is no repository in {storage.place}"
+        raise CouldNotCheck(message, hint="is BACKUP_DIR right, and its disk mounted?")
+    return Pruned(found=look(context, wish, at=at), litter=find_litter(context))
 
 
-def _referenced(context: Context) -> frozenset[str]:
-    """Return the names of all objects that any backup needs, bases included."""
-    return frozenset(name for names in _needed(context) for name in names)
+def prune(context: Context, wish: Wish | None = None, *, at: datetime | None = None) -> Pruned:
+    """Carry out what ``plan_prune`` says, each backup whole.
+
+    Raises what it raises; StorageError; and Refused where a prune that follows a backup would
+    remove most of a series at once.
+    """
+    wish = wish or Wish()
+    repository.ensure_known(context.repository)
+    planned = plan_prune(context, wish, at=at)
+    if wish.automatic:
+        _expect_usual(context, planned.found)
+    context.observe(PhaseBegan(name="prune", subject=context.repository.storage.place))
+    removed = _remove(context, planned.found, wish, at=at)
+    swept = sweep(context, planned.litter)
+    gone = {str(name) for name in removed}
+    going = [one for one in planned.found.plan.removed if one.backup.id in gone]
+    done = replace(planned, removed=removed, bytes=_bytes(planned.found, gone), swept=swept)
+    done = _with_objects(context, done, going, wish)
+    context.observe(PhaseEnded(name="prune", facts=_facts(done)))
+    return done
 
 
-def _needed(context: Context) -> Iterator[frozenset[str]]:
-    found = repository.listing(context.repository)
-    for oddity in found.oddities:
-        if oddity.error is not None:
-            raise _unreadable(oddity.name, oddity.error)
-    for entry in found.entries:
-        if entry.problem is not None:
-            raise _unreadable(str(entry.name), entry.problem)
-        if entry.manifest.header.method != "rows":
-            continue
-        try:
-            yield load_index(context, entry.name).objects
-        except UlasisError as error:
-            raise _unreadable(str(entry.name), error) from None
+def _remove(
+    context: Context, found: Found, wish: Wish, *, at: datetime | None
+) -> tuple[PayloadName, ...]:
+    """Remove what the plan says and a second look, after the signs are set, says again."""
+
+    def still() -> frozenset[str]:
+        again = look(context, wish, at=at).plan.removed
+        return frozenset(entry.backup.id for entry in again)
+
+    known = found.names
+    names = [known[entry.backup.id] for entry in found.plan.removed]
+    return remove(context.repository, names, still)
 
 
-def _unreadable(name: str, error: UlasisError) -> Refused:
-    message = f"nothing was deleted: {name} cannot be read, and may need any object"
-    hint = f"{error.message}; mend it, or take it away if it is worth nothing, then prune again"
-    return Refused(message, hint=hint)
+def _with_objects(context: Context, done: Pruned, going: Sequence[Decision], wish: Wish) -> Pruned:
+    """Go through the objects; after a backup only where that is likely to free something."""
+    shared = any(entry.backup.method == "rows" for entry in going)
+    if wish.automatic and not shared and not objects_wait(context):
+        return done
+    try:
+        return replace(done, objects=prune_objects(context))
+    except (Refused, StorageError) as error:
+        return replace(done, problem=error)
+
+
+def _expect_usual(context: Context, found: Found) -> None:
+    """Raise Refused where most of a series would go at once: a clock or a setting may be wrong."""
+    there = Counter(entry.backup.series for entry in found.plan.decisions)
+    going = Counter(entry.backup.series for entry in found.plan.removed)
+    for series, count in going.items():
+        if count > MANY and count * 2 > there[series]:
+            message = f"{count} of {there[series]} backups of a series would be removed at once"
+            command = shlex.join(["ulasis-backup", *context.config.flags, "prune"])
+            hint = (
+                f"nothing was removed; are the clock and the settings right? `{command} --dry-run` "
+                f"shows why, `{command}` does it"
+            )
+            raise Refused(message, hint=hint)
+
+
+def _bytes(found: Found, gone: set[str]) -> int:
+    sizes = {str(one.name): one.manifest.header.stored.bytes for one in found.listing.entries}
+    return sum(sizes[name] for name in gone)
+
+
+def _facts(done: Pruned) -> tuple[tuple[str, str | int | float], ...]:
+    objects = done.objects or PrunedObjects(
+        listed=0, deleted=Deleted(objects=0, bytes=0), grace=timedelta()
+    )
+    return (
+        ("kept", len(done.found.plan.kept)),
+        ("removed", len(done.removed)),
+        ("removed_bytes", done.bytes),
+        ("deleted", objects.deleted.objects),
+        ("bytes", objects.deleted.bytes),
+        ("listed", objects.listed),
+    )

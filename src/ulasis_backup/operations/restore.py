@@ -31,7 +31,7 @@ from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, connect, locked, quote
 from ulasis_backup.operations.backup import MadeBackup, back_up_locked
 from ulasis_backup.operations.compare import Comparison
-from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.context import Context, now, reading
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import BackupRequest
 from ulasis_backup.operations.neighbours import in_order
@@ -118,6 +118,11 @@ def restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> R
     children before anything is touched, ConfirmationNeeded, Busy, LoadFailed (with the command
     that brings the safety backup back), NotEqual when what was loaded differs from the backup.
     """
+    with reading(context, request.name):
+        return _restore(context, request, confirm=confirm)
+
+
+def _restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> Restored:
     started = now()
     source = _open(context, request)
     target = request.target or source.database

@@ -98,6 +98,12 @@ def ensure(repository: Repository) -> bool:
     return False
 
 
+def ensure_known(repository: Repository) -> None:
+    """Raise unless the repository, where there is one, may be written to; see ``ensure``."""
+    if repository.storage.stat(REPOSITORY_FILE) is not None:
+        ensure(repository)
+
+
 def refuse_newer(repository: Repository) -> None:
     """Raise UnknownFormat if a newer version's repository would be misread.
 

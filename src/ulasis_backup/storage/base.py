@@ -57,6 +57,14 @@ class Storage(Protocol):
         """Remove *name*; idempotent."""
         ...
 
+    def free_bytes(self) -> int | None:
+        """Return how much more can be stored; None where nobody knows."""
+        ...
+
+    def sweep(self, folder: str = "") -> None:
+        """Remove what killed writers left in *folder*, if there can be such; idempotent."""
+        ...
+
 
 def read_whole(storage: Storage, name: str, *, most: int) -> bytes:
     """Return all bytes of *name*; raises BlobMissing, and IntegrityError beyond *most* bytes."""

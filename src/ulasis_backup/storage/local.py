@@ -97,6 +97,20 @@ class LocalStorage:
             if path.parent.exists():
                 _sync_folder(path.parent)
 
+    def free_bytes(self) -> int | None:
+        """Return the free space of the file system, of that which the folder is going to be on."""
+        there = next(place for place in (self._folder, *self._folder.parents) if place.exists())
+        with _said(there):
+            facts = os.statvfs(there)
+        # Some network file systems say nothing.
+        return facts.f_bavail * facts.f_frsize if facts.f_blocks else None
+
+    def sweep(self, folder: str = "") -> None:
+        """Remove temporary files in *folder* whose writers are gone."""
+        path = self._path(folder) if folder else self._folder
+        with _said(path):
+            _sweep(path)
+
     def _path(self, name: str) -> Path:
         parts = name.split("/")
         if any(part in ("", ".", "..") or "\0" in part for part in parts):

@@ -1,0 +1,49 @@
+"""What follows a backup that is made: its hold, and a prune of its series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ulasis_backup.errors import FollowUpFailed, UlasisError
+from ulasis_backup.operations.backup import MadeBackup
+from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.hold import hold
+from ulasis_backup.operations.keep import Wish
+from ulasis_backup.operations.prune import Pruned, prune
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """What was done after the backups, and what of it failed: the backups exist all the same."""
+
+    pruned: Pruned | None = None
+    failures: tuple[FollowUpFailed, ...] = ()
+
+
+def follow_up(context: Context, made: Sequence[MadeBackup], *, held: bool, note: str) -> FollowUp:
+    """Hold the backups *made* if they are to be *held*, then prune their series as the policy says.
+
+    Never raises for what fails: it is returned. After a failed hold nothing is pruned.
+    """
+    if not made:
+        return FollowUp()
+    try:
+        for backup in made if held else ():
+            hold(context, backup.name, note=note)
+    except UlasisError as error:
+        return FollowUp(failures=(_failed("it is not held", error),))
+    if not context.config.settings.backup_prune_after_backup:
+        return FollowUp()
+    series = frozenset(backup.manifest.header.series for backup in made)
+    try:
+        pruned = prune(context, Wish(series=series, automatic=True))
+    except UlasisError as error:
+        return FollowUp(failures=(_failed("the prune after it failed", error),))
+    problem = pruned.problem
+    failures = (_failed("the prune after it failed", problem),) if problem else ()
+    return FollowUp(pruned=pruned, failures=failures)
+
+
+def _failed(what: str, error: UlasisError) -> FollowUpFailed:
+    return FollowUpFailed(f"the backup is made, but {what}: {error.message}", hint=error.hint)

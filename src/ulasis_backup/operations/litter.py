@@ -1,0 +1,168 @@
+"""What killed runs and hasty hands left in the repository, and which of it may go.
+
+Only names of ours are looked at; a file of anybody else, the old scripts' too, is never touched.
+Whatever shows that a payload was once a whole backup keeps it: its manifest may come back, and
+``restore --orphan`` opens some without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ulasis_backup.errors import UlasisError
+from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.remove import delete
+from ulasis_backup.repository import holds, locks, marks, names, proofs, repository
+from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.storage.base import Blob
+
+UNFINISHED_AGE = timedelta(days=1)
+"""How old a payload without manifest must be: between the two no run takes as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something that is no backup: its name, whether it goes, and why."""
+
+    name: str
+    remove: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scene:
+    """The names in the repository, and the storage's time."""
+
+    now: datetime
+    root: dict[str, Blob]
+    keys: dict[str, Blob]
+    proven: frozenset[str]
+    held: frozenset[str]
+    removing: frozenset[str]
+
+    def old(self, blob: Blob, age: timedelta) -> bool:
+        return self.now - blob.modified_at > age
+
+
+def find_litter(context: Context) -> tuple[Leftover, ...]:
+    """Return what is left over, and decide about it. Reads only."""
+    scene = _scene(context)
+    return (
+        *_payloads(scene),
+        *_manifests(context, scene),
+        *_key_copies(context, scene),
+    )
+
+
+def sweep(context: Context, found: tuple[Leftover, ...]) -> int:
+    """Remove of *found* what may go and is still left over; return how many files that were."""
+    storage = context.repository.storage
+    gone = 0
+    for leftover in found:
+        if leftover.remove and _still(context, leftover.name):
+            payload = names.parse_manifest(leftover.name) or names.parse_payload(leftover.name)
+            if payload is None:
+                storage.delete(leftover.name)
+            else:
+                delete(context.repository, payload)
+                locks.end_removing(storage, payload.backup_id)
+            gone += 1
+    storage.sweep()
+    grace = timedelta(hours=context.config.settings.backup_grace_hours)
+    locks.sweep(storage, marks.now(storage), grace=grace)
+    return gone
+
+
+def _scene(context: Context) -> _Scene:
+    storage = context.repository.storage
+    listed = storage.list(proofs.FOLDER, deep=True)
+    return _Scene(
+        now=marks.now(storage),
+        root={blob.name: blob for blob in storage.list()},
+        keys={blob.name: blob for blob in storage.list("keys")},
+        proven=frozenset(blob.name.split("/")[1] for blob in listed),
+        held=frozenset(blob.name for blob in storage.list(holds.FOLDER)),
+        removing=frozenset(locks.signs(storage).removing),
+    )
+
+
+def _still(context: Context, name: str) -> bool:
+    """Tell whether *name* still lacks its other half: somebody may have put it back."""
+    storage = context.repository.storage
+    payload = names.parse_payload(name)
+    if payload:
+        return storage.stat(payload.manifest) is None
+    payload = names.parse_manifest(name)
+    return payload is None or storage.stat(str(payload)) is None
+
+
+def _payloads(scene: _Scene) -> Iterator[Leftover]:
+    """Decide about payloads without manifest."""
+    for name, blob in scene.root.items():
+        payload = names.parse_payload(name)
+        if payload is None or payload.manifest in scene.root:
+            continue
+        remove, reason = _judge_payload(scene, payload, blob)
+        yield Leftover(name=name, remove=remove, reason=f"payload without manifest: {reason}")
+
+
+def _judge_payload(scene: _Scene, payload: PayloadName, blob: Blob) -> tuple[bool, str]:
+    if payload.backup_id in scene.removing:
+        return True, "a prune that was cut off was removing it"
+    if holds.path_of(payload.backup_id) in scene.held:
+        return False, "held"
+    if payload.key_copy in scene.keys or payload.backup_id in scene.proven:
+        hint = "look for its manifest, try `restore --orphan`, or remove it by hand"
+        return False, f"it was a whole backup once; {hint}"
+    if not scene.old(blob, UNFINISHED_AGE):
+        return False, "younger than a day: its run may go on"
+    return True, "its run was cut off"
+
+
+def _manifests(context: Context, scene: _Scene) -> Iterator[Leftover]:
+    """Decide about manifests without payload, as after removing a backup by hand, but half."""
+    found = {name: payload for name in scene.root if (payload := names.parse_manifest(name))}
+    lost = {name: payload for name, payload in found.items() if str(payload) not in scene.root}
+    many = len(lost) > 1 and len(lost) * 2 >= len(found)
+    for name, payload in lost.items():
+        remove, reason = (
+            (False, "so are most here: is the disk whole, and the right one?")
+            if many
+            else _judge_manifest(context, scene, payload)
+        )
+        yield Leftover(name=name, remove=remove, reason=f"manifest without payload: {reason}")
+
+
+def _judge_manifest(context: Context, scene: _Scene, payload: PayloadName) -> tuple[bool, str]:
+    if holds.path_of(payload.backup_id) in scene.held:
+        return False, "held"
+    try:
+        manifest = repository.load_trusted(context.repository, payload)
+    except UlasisError as error:
+        return False, f"and it cannot be believed: {error.message}"
+    days = context.config.settings.backup_retention_days
+    age = scene.now - datetime.fromisoformat(manifest.header.started_at)
+    if age <= timedelta(days=days):
+        return False, "the backup is lost; look for a copy, or remove the manifest by hand"
+    return True, f"the backup is lost, and older than BACKUP_RETENTION_DAYS={days}"
+
+
+def _key_copies(context: Context, scene: _Scene) -> Iterator[Leftover]:
+    """Decide about key copies of backups that are gone, as after removing both files by hand."""
+    there = {
+        payload.backup_id
+        for name in scene.root
+        if (payload := names.parse_manifest(name) or names.parse_payload(name))
+    }
+    days = context.config.settings.backup_retention_days
+    for name, blob in scene.keys.items():
+        backup_id = name.removeprefix("keys/").removesuffix(".json")
+        if not names.is_backup_id(backup_id) or backup_id in there:
+            continue
+        remove = (
+            scene.old(blob, timedelta(days=days)) and holds.path_of(backup_id) not in scene.held
+        )
+        reason = f"key copy of a backup that is gone; goes after BACKUP_RETENTION_DAYS={days}"
+        yield Leftover(name=name, remove=remove, reason=reason)
