@@ -65,7 +65,7 @@ def zone_of(settings: Settings) -> tzinfo:
 
 
 def look(context: Context, wish: Wish, *, at: datetime | None = None) -> Found:
-    """Read the repository and decide for every backup in it. Reads only.
+    """Read the repository and decide for every backup in it. Changes nothing.
 
     *at* stands for the time, for tests and for looking ahead. Raises StorageError, UnknownFormat.
     """
@@ -122,7 +122,7 @@ def _needed(context: Context, listing: Listing) -> Iterator[tuple[str, str]]:
     if not signs.reading:
         return
     grace = timedelta(hours=context.config.settings.backup_grace_hours)
-    time = marks.now(storage)
+    time = marks.time_of(storage)
     for entry in listing.entries:
         since = signs.reading.get(entry.name.backup_id)
         if since is not None and time - since <= grace:

@@ -47,9 +47,10 @@ class _Scene:
 
 
 def find_litter(context: Context) -> tuple[Leftover, ...]:
-    """Return what is left over, and decide about it. Reads only."""
+    """Return what is left over, and decide about it. Changes nothing."""
     scene = _scene(context)
     return (
+        *_half_removed(scene),
         *_payloads(scene),
         *_manifests(context, scene),
         *_key_copies(context, scene),
@@ -61,17 +62,17 @@ def sweep(context: Context, found: tuple[Leftover, ...]) -> int:
     storage = context.repository.storage
     gone = 0
     for leftover in found:
-        if leftover.remove and _still(context, leftover.name):
-            payload = names.parse_manifest(leftover.name) or names.parse_payload(leftover.name)
-            if payload is None:
-                storage.delete(leftover.name)
-            else:
-                delete(context.repository, payload)
-                locks.end_removing(storage, payload.backup_id)
-            gone += 1
-    storage.sweep()
+        if not leftover.remove or not _still(context, leftover.name):
+            continue
+        payload = names.parse_manifest(leftover.name) or names.parse_payload(leftover.name)
+        if payload is None:
+            storage.delete(leftover.name)
+        else:
+            delete(context.repository, payload)
+            locks.end_removing(storage, payload.backup_id)
+        gone += 1
     grace = timedelta(hours=context.config.settings.backup_grace_hours)
-    locks.sweep(storage, marks.now(storage), grace=grace)
+    locks.sweep(storage, marks.time_of(storage), grace=grace)
     return gone
 
 
@@ -79,7 +80,7 @@ def _scene(context: Context) -> _Scene:
     storage = context.repository.storage
     listed = storage.list(proofs.FOLDER, deep=True)
     return _Scene(
-        now=marks.now(storage),
+        now=marks.time_of(storage),
         root={blob.name: blob for blob in storage.list()},
         keys={blob.name: blob for blob in storage.list("keys")},
         proven=frozenset(blob.name.split("/")[1] for blob in listed),
@@ -98,19 +99,33 @@ def _still(context: Context, name: str) -> bool:
     return payload is None or storage.stat(str(payload)) is None
 
 
+def _half_removed(scene: _Scene) -> Iterator[Leftover]:
+    """Yield what is left of backups that a prune was removing when it was cut off."""
+    found = (names.parse_manifest(name) for name in scene.root)
+    whole = {payload.backup_id for payload in found if payload}
+    payloads = {
+        payload.backup_id: payload for name in scene.root if (payload := names.parse_payload(name))
+    }
+    for backup_id in sorted(scene.removing - whole):
+        # Without its payload, whatever suffix: key copy, proofs and hold may be left.
+        payload = payloads.get(backup_id) or PayloadName(backup_id=backup_id, suffix=".sql")
+        reason = "what is left of a backup that a prune was removing when it was cut off"
+        yield Leftover(name=str(payload), remove=True, reason=reason)
+
+
 def _payloads(scene: _Scene) -> Iterator[Leftover]:
     """Decide about payloads without manifest."""
     for name, blob in scene.root.items():
         payload = names.parse_payload(name)
         if payload is None or payload.manifest in scene.root:
             continue
+        if payload.backup_id in scene.removing:
+            continue
         remove, reason = _judge_payload(scene, payload, blob)
         yield Leftover(name=name, remove=remove, reason=f"payload without manifest: {reason}")
 
 
 def _judge_payload(scene: _Scene, payload: PayloadName, blob: Blob) -> tuple[bool, str]:
-    if payload.backup_id in scene.removing:
-        return True, "a prune that was cut off was removing it"
     if holds.path_of(payload.backup_id) in scene.held:
         return False, "held"
     if payload.key_copy in scene.keys or payload.backup_id in scene.proven:

@@ -69,6 +69,8 @@ def prune(context: Context, wish: Wish | None = None, *, at: datetime | None = N
     if wish.automatic:
         _expect_usual(context, planned.found)
     context.observe(PhaseBegan(name="prune", subject=context.repository.storage.place))
+    # First of all, for it may be what fills the disk.
+    context.repository.storage.sweep()
     removed = _remove(context, planned.found, wish, at=at)
     swept = sweep(context, planned.litter)
     gone = {str(name) for name in removed}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
+from ulasis_backup.errors import StorageFull
 from ulasis_backup.repository import holds, locks, proofs
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.repository import Repository
@@ -26,25 +27,36 @@ def remove(
     from then on is refused; whoever did so before is seen by *still*. May be repeated whenever it
     was cut off. Raises StorageError; what is half removed then is removed by a later prune.
     """
-    storage = repository.storage
-    signs: dict[PayloadName, str] = {}
+    signs: dict[PayloadName, str | None] = {}
     removed: list[PayloadName] = []
     end = time.monotonic() + LONGEST.total_seconds()
     try:
         for name in names:
-            signs[name] = locks.begin_removing(storage, name.backup_id)
+            signs[name] = _sign(repository, name)
         going = still() if signs else frozenset()
         for name in list(signs):
             if str(name) in going and time.monotonic() < end:
                 # Cut off within, the sign stays and tells the next prune to go on.
-                sign = signs.pop(name)
+                del signs[name]
                 delete(repository, name)
-                storage.delete(sign)
+                locks.end_removing(repository.storage, name.backup_id)
                 removed.append(name)
     finally:
         for sign in signs.values():
-            storage.delete(sign)
+            if sign is not None:
+                repository.storage.delete(sign)
     return tuple(removed)
+
+
+def _sign(repository: Repository, name: PayloadName) -> str | None:
+    """Write the sign that *name* is going to be removed; None where there is no room even for that.
+
+    Removing is what makes room then. A reader who comes at the same moment finds files missing.
+    """
+    try:
+        return locks.begin_removing(repository.storage, name.backup_id)
+    except StorageFull:
+        return None
 
 
 def delete(repository: Repository, name: PayloadName) -> None:

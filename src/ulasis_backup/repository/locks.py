@@ -90,7 +90,7 @@ def end_removing(storage: Storage, backup_id: str) -> None:
 def sweep(storage: Storage, now: datetime, *, grace: timedelta) -> None:
     """Take the signs of readers away that were killed longer than *grace* ago."""
     for blob in list(storage.list(FOLDER)):
-        if blob.name.startswith(READING) and now - blob.modified_at > grace:
+        if _backup_of(blob.name, READING) and now - blob.modified_at > grace:
             storage.delete(blob.name)
 
 

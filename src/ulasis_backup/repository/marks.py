@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ulasis_backup.errors import BlobMissing, IntegrityError, NameTaken, StorageError
 from ulasis_backup.repository import canonical
@@ -56,6 +56,14 @@ def now(storage: Storage) -> datetime:
     mark = put(storage, NOW)
     storage.delete(mark.name)
     return mark.modified_at
+
+
+def time_of(storage: Storage) -> datetime:
+    """Return the storage's time; where nothing can be written, so that nobody knows it, ours."""
+    try:
+        return now(storage)
+    except StorageError:
+        return datetime.now(UTC)
 
 
 def note_epoch(storage: Storage, epoch_id: str) -> None:
