@@ -145,6 +145,12 @@ class Settings(BaseModel):
     backup_log_format: Literal["text", "json"] = Field(
         "text", description="Format of the log lines on standard error."
     )
+    backup_rpo_hours: float = Field(
+        24, gt=0, description="Hours of changes that may be lost at the most (RPO), for `status`."
+    )
+    backup_rto_hours: float = Field(
+        4, gt=0, description="Hours that a restore may take at the most (RTO), for `status`."
+    )
     backup_schedule_backup: str = Field(
         "0 2 * * *", description="When `schedule` makes backups (cron, five fields); empty: never."
     )

@@ -15,7 +15,16 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from ulasis_backup import __version__, errors
-from ulasis_backup.cli import backups, keep, repository, restores, schedules, setup, verifying
+from ulasis_backup.cli import (
+    backups,
+    keep,
+    repository,
+    restores,
+    schedules,
+    setup,
+    statuses,
+    verifying,
+)
 from ulasis_backup.cli.session import Session, session_of
 from ulasis_backup.errors import SettingsError, UlasisError
 
@@ -30,7 +39,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (backups, verifying, keep, repository, restores, schedules, setup):
+for module in (
+    backups,
+    verifying,
+    keep,
+    repository,
+    restores,
+    statuses,
+    schedules,
+    setup,
+):
     module.register(app)
 
 

@@ -1,0 +1,420 @@
+"""``status``: is everything fine? From the repository alone, so that it works without the server.
+
+The levels and exit codes are those of monitoring plugins: 0 fine, 1 warning, 2 critical, 3 unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+from itertools import accumulate
+
+from ulasis_backup.config import Settings
+from ulasis_backup.errors import SettingsError, UlasisError
+from ulasis_backup.estimate import Duration, Measurement, full_at, restore_seconds
+from ulasis_backup.model import Kind, Verdict
+from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.daemon import local_zone
+from ulasis_backup.operations.schedule import jobs
+from ulasis_backup.repository import proofs, repository, runs
+from ulasis_backup.repository.proofs import GOOD, Check, Proof, Standing
+from ulasis_backup.repository.repository import Entry, Listing, in_series
+from ulasis_backup.repository.runs import State
+from ulasis_backup.schedule import due_after
+
+LATE, TOO_LATE = 1.05, 1.5
+"""From which multiple of the RPO on the newest backup is late: a nightly backup takes its time."""
+
+NEVER_READ = timedelta(days=8)
+NEVER_PROVEN = timedelta(days=35)
+"""A weekly verification and a monthly test restore, and a few days."""
+
+LONGEST_RUN = timedelta(hours=12)
+"""After which a run that has not ended was cut off, or hangs."""
+
+SOON_FULL = timedelta(days=14)
+ROOM = 2
+"""Backups of today's size that there should be room for."""
+
+TREND = 60
+
+
+class Level(IntEnum):
+    """How bad it is; the exit code."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something open: what, and the next command. ``key`` names it for alerts."""
+
+    level: Level
+    key: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A backup in a status: its name, when it was begun, and what stands about it."""
+
+    name: str
+    at: datetime
+    verdict: Verdict
+    plain_bytes: int
+    added_bytes: int
+    seconds: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesStatus:
+    """The state of one series: backups of one server and set of databases.
+
+    ``rpo`` are the seconds since the newest complete backup was begun: what would be lost now.
+    ``rto`` is None where no restore was measured. ``sizes`` are the bytes that each backup added,
+    oldest first.
+    """
+
+    server: str
+    databases: tuple[str, ...]
+    backups: int
+    newest: Known | None
+    newest_proven: Known | None
+    rpo: float | None
+    rto: Duration | None
+    verdicts: Mapping[Verdict, int]
+    sizes: tuple[int, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def name(self) -> str:
+        """Return how it is called, e.g. ``db1:3306/shop``."""
+        return f"{self.server}/{','.join(self.databases)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageStatus:
+    """What the repository takes, in bytes. ``free`` is None where it cannot be known."""
+
+    place: str
+    used: int
+    free: int | None
+    full_at: datetime | None
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Everything that a tired person has to know. ``next_runs`` are due if a schedule runs."""
+
+    at: datetime
+    series: tuple[SeriesStatus, ...]
+    storage: StorageStatus
+    problems: tuple[Problem, ...]
+    next_runs: tuple[tuple[str, datetime], ...]
+
+    @property
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Return what is open, the worst first."""
+        every = (*self.problems, *(p for series in self.series for p in series.problems))
+        return tuple(sorted(every, key=lambda problem: -_RANK[problem.level]))
+
+    @property
+    def level(self) -> Level:
+        """Return the worst level."""
+        return max((p.level for p in self.all_problems), key=_RANK.__getitem__, default=Level.OK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """What a series is seen with."""
+
+    context: Context
+    standings: Mapping[str, Standing]
+    moment: datetime
+
+    @property
+    def settings(self) -> Settings:
+        return self.context.config.settings
+
+    def of(self, entry: Entry) -> Standing:
+        return self.standings[entry.manifest.header.id]
+
+
+_RANK = {Level.OK: 0, Level.UNKNOWN: 1, Level.WARNING: 2, Level.CRITICAL: 3}
+"""What is known to be bad is worse than what is not known."""
+
+
+def status(context: Context, *, everything: bool = False, moment: datetime | None = None) -> Status:
+    """Look at the series of the settings, or at *everything* in the repository, as of *moment*.
+
+    Raises StorageError and its children, UnknownFormat.
+    """
+    moment = moment or now()
+    listing = repository.listing(context.repository)
+    standings = proofs.standings(context.repository, listing.entries)
+    view = _View(context=context, standings=standings, moment=moment)
+    series = [
+        _series(view, server, databases, members)
+        for server, databases, members in _grouped(context, listing, everything=everything)
+    ]
+    storage = _storage(context, listing, moment)
+    return Status(
+        at=moment,
+        series=tuple(series),
+        storage=storage,
+        problems=(*_storage_problems(storage, series, moment), *_listing_problems(listing)),
+        next_runs=tuple(_next_runs(context.config.settings, moment)),
+    )
+
+
+def _grouped(
+    context: Context, listing: Listing, *, everything: bool
+) -> Iterator[tuple[str, tuple[str, ...], list[Entry]]]:
+    config = context.config
+    wanted = [(config.server_name, config.databases)]
+    if config.settings.backup_method == "sql" and config.databases != ("*",):
+        # One backup for each database, so a series for each.
+        wanted = [(config.server_name, (name,)) for name in config.databases]
+    if everything:
+        found = {
+            (details.server_name, details.selection or entry.manifest.header.databases)
+            for entry in repository.trusted(listing.entries)
+            if (details := entry.manifest.details)
+        }
+        wanted = sorted(found) or wanted
+    for server, databases in wanted:
+        yield server, databases, in_series(listing.entries, server, databases)
+
+
+def _series(
+    view: _View, server: str, databases: tuple[str, ...], members: Sequence[Entry]
+) -> SeriesStatus:
+    usual = [entry for entry in members if entry.manifest.header.kind is not Kind.SAFETY]
+    whole = [entry for entry in usual if entry.problem is None]
+    known = [_known(entry, view.of(entry)) for entry in whole]
+    good = [one for one in known if one.verdict is not Verdict.FAILED]
+    newest = good[-1] if good else None
+    proven = next((one for one in reversed(good) if one.verdict is Verdict.PROVEN), None)
+    # A clock that was put back makes nothing younger than just made.
+    rpo = max(0.0, (view.moment - newest.at).total_seconds()) if newest else None
+    measured = _measured(view, whole)
+    found = SeriesStatus(
+        server=server,
+        databases=databases,
+        backups=len(usual),
+        newest=newest,
+        newest_proven=proven,
+        rpo=rpo,
+        rto=restore_seconds(measured, newest.plain_bytes) if newest else None,
+        verdicts=Counter(view.of(entry).verdict for entry in usual),
+        sizes=tuple(one.added_bytes for one in known[-TREND:]),
+        problems=(),
+    )
+    every = (
+        *_run_problems(view, found, members),
+        *_age_problems(found, view.settings),
+        *_verdict_problems(view, found, usual),
+        *_rto_problems(found, view.settings),
+    )
+    return replace(found, problems=every)
+
+
+def _known(entry: Entry, standing: Standing) -> Known:
+    header, details = entry.manifest.header, entry.manifest.details
+    begun = datetime.fromisoformat(header.started_at)
+    ended = datetime.fromisoformat(header.finished_at)
+    return Known(
+        name=str(entry.name),
+        at=begun,
+        verdict=standing.verdict,
+        plain_bytes=details.plain.bytes if details else 0,
+        added_bytes=entry.manifest.added_bytes,
+        seconds=max(0.0, (ended - begun).total_seconds()),
+        method=header.method,
+    )
+
+
+def _measured(view: _View, entries: Sequence[Entry]) -> list[Measurement]:
+    """Return the test restores of *entries*, oldest first: what a restore takes here."""
+    found: list[Proof] = []
+    for entry in entries:
+        standing = view.of(entry)
+        if standing.check is Check.TEST_RESTORE and standing.proof:
+            found.append(standing.proof)
+        elif standing.verdict is Verdict.PROVEN:
+            tests = proofs.read_proofs(view.context.repository, entry)
+            found += [one for one in tests[-1:] if one.check is Check.TEST_RESTORE]
+    return [
+        Measurement(bytes=proof.bytes, seconds=sum(proof.phases.values()))
+        for proof in sorted(found, key=lambda proof: proof.finished_at)
+        if proof.verdict is Verdict.PROVEN
+    ]
+
+
+def _run_problems(view: _View, series: SeriesStatus, members: Sequence[Entry]) -> Iterator[Problem]:
+    """Yield how the last run ended, if not well."""
+    if not members:
+        return
+    last = runs.last_run(view.context.repository.storage, members[-1].manifest.header.series)
+    hanging = (
+        last.state is State.BEGUN
+        and last.at
+        and (view.moment - datetime.fromisoformat(last.at) > LONGEST_RUN)
+    )
+    if last.state is State.FAILED or hanging:
+        yield Problem(
+            level=Level.CRITICAL if last.state is State.FAILED else Level.WARNING,
+            key=f"{series.name} run",
+            message=f"{series.name}: {last.reason}",
+            hint="see its log, mend the cause, then: ulasis-backup backup",
+        )
+
+
+def _age_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]:
+    """Yield what the age of the newest backup says."""
+    if series.newest is None or series.rpo is None:
+        yield Problem(
+            level=Level.CRITICAL,
+            key=f"{series.name} none",
+            message=f"there is no good backup of {series.name}",
+            hint="ulasis-backup backup",
+        )
+        return
+    limit = settings.backup_rpo_hours * 3600
+    if series.rpo > LATE * limit:
+        level = Level.CRITICAL if series.rpo > TOO_LATE * limit else Level.WARNING
+        yield Problem(
+            level=level,
+            key=f"{series.name} rpo",
+            message=f"the newest backup of {series.name} is {series.rpo / 3600:.1f} h old; at most "
+            f"{settings.backup_rpo_hours:g} h may be lost",
+            hint="ulasis-backup backup; then see why the schedule made none: the log, "
+            "`ulasis-backup schedule show`",
+        )
+
+
+def _verdict_problems(
+    view: _View, series: SeriesStatus, entries: Sequence[Entry]
+) -> Iterator[Problem]:
+    """Yield what checks found, and checks that nobody made."""
+    for entry in entries:
+        if view.of(entry).verdict is Verdict.FAILED:
+            yield Problem(
+                level=Level.CRITICAL if entry is entries[-1] else Level.WARNING,
+                key=f"{entry.name} failed",
+                message=f"{entry.name} failed its last check: {view.of(entry).note}",
+                hint="ulasis-backup backup; then look at the storage of this one",
+            )
+    if series.newest is None:
+        return
+    first = datetime.fromisoformat(entries[0].manifest.header.started_at)
+    stands = [standing for entry in entries if (standing := view.of(entry)).at]
+    checked = [datetime.fromisoformat(one.at) for one in stands if one.verdict in GOOD]
+    if view.moment - max(checked, default=first) > NEVER_READ:
+        yield Problem(
+            level=Level.WARNING,
+            key=f"{series.name} unchecked",
+            message=f"no backup of {series.name} was verified for {NEVER_READ.days} days",
+            hint="ulasis-backup verify-all",
+        )
+    proven = [datetime.fromisoformat(one.at) for one in stands if one.verdict is Verdict.PROVEN]
+    if view.moment - max(proven, default=first) > NEVER_PROVEN:
+        yield Problem(
+            level=Level.WARNING,
+            key=f"{series.name} unproven",
+            message=f"no backup of {series.name} was proven for {NEVER_PROVEN.days} days",
+            hint="ulasis-backup test-restore latest",
+        )
+
+
+def _rto_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]:
+    limit = settings.backup_rto_hours * 3600
+    if series.rto and series.rto.most > limit:
+        likely, most = series.rto.likely / 3600, series.rto.most / 3600
+        yield Problem(
+            level=Level.CRITICAL if series.rto.likely > limit else Level.WARNING,
+            key=f"{series.name} rto",
+            message=f"a restore of {series.name} would take about {likely:.1f} h, up to "
+            f"{most:.1f}; {settings.backup_rto_hours:g} h are allowed",
+            hint="more --jobs, BACKUP_METHOD=rows, or a faster machine; docs/start.md",
+        )
+
+
+def _storage(context: Context, listing: Listing, moment: datetime) -> StorageStatus:
+    entries = sorted(listing.entries, key=repository.age)
+    added = [entry.manifest.added_bytes for entry in entries]
+    whole = [
+        (repository.age(entry)[0], total)
+        for entry, total in zip(entries, accumulate(added), strict=True)
+    ]
+    storage = context.repository.storage
+    used = sum(blob.bytes for blob in storage.list("", deep=True))
+    free = storage.free_bytes()
+    until = full_at(whole[-TREND:], free=free, moment=moment) if free is not None else None
+    sizes = tuple(size for _, size in whole[-TREND:])
+    return StorageStatus(place=storage.place, used=used, free=free, full_at=until, sizes=sizes)
+
+
+def _storage_problems(
+    storage: StorageStatus, series: Sequence[SeriesStatus], moment: datetime
+) -> Iterator[Problem]:
+    if storage.free is None:
+        return
+    free = f"{storage.free >> 20} MiB free"
+    largest = max((size for one in series for size in one.sizes[-1:]), default=0)
+    if storage.free < largest:
+        yield Problem(
+            level=Level.CRITICAL,
+            key="storage room",
+            message=f"{storage.place} has no room for another backup: {free}",
+            hint="ulasis-backup prune --dry-run shows what may go",
+        )
+    elif storage.free < ROOM * largest or (
+        storage.full_at and storage.full_at - moment < SOON_FULL
+    ):
+        when = f", full on {storage.full_at:%Y-%m-%d} at this rate" if storage.full_at else ""
+        yield Problem(
+            level=Level.WARNING,
+            key="storage room",
+            message=f"{storage.place} is nearly full: {free}{when}",
+            hint="ulasis-backup prune --dry-run shows what may go",
+        )
+
+
+def _listing_problems(listing: Listing) -> Iterator[Problem]:
+    for entry in listing.entries:
+        if entry.problem:
+            yield _unreadable(str(entry.name), entry.problem)
+    for oddity in listing.oddities:
+        if oddity.error:
+            yield _unreadable(oddity.name, oddity.error)
+    for doubt in listing.doubts:
+        yield Problem(
+            level=Level.WARNING, key=f"doubt {doubt}", message=doubt, hint="ulasis-backup list"
+        )
+
+
+def _unreadable(name: str, error: UlasisError) -> Problem:
+    return Problem(
+        level=Level.WARNING, key=f"{name} unreadable", message=f"{name}: {error.message}",
+        hint=error.hint,
+    )  # fmt: skip
+
+
+def _next_runs(settings: Settings, moment: datetime) -> Iterator[tuple[str, datetime]]:
+    try:
+        found = jobs(settings)
+    except SettingsError:
+        return
+    here = moment.astimezone(local_zone())
+    for job in found:
+        yield job.name, due_after(job.when, here)

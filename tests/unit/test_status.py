@@ -1,0 +1,215 @@
+"""The status: what is open, how bad it is, and that nothing false is called fine."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from support.manifests import KEY, MORNING, Wanted, put_backup
+from support.memory import MemoryStorage
+from ulasis_backup.cli.statuses import sparkline
+from ulasis_backup.config import Settings, make_config
+from ulasis_backup.errors import ServerUnreachable
+from ulasis_backup.events import ignore
+from ulasis_backup.model import Kind, Verdict
+from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.status import Level, Status, status
+from ulasis_backup.repository import proofs, runs
+from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.repository.proofs import Check, Proof
+from ulasis_backup.repository.repository import Repository, load
+
+EVENING = MORNING + timedelta(hours=10)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    settings = Settings(
+        backup_dir=tmp_path, db_name="shop", backup_server_name="db1:3306",
+        backup_encryption_key=SecretStr(KEY.hex()),
+    )  # fmt: skip
+    repository = Repository(MemoryStorage(), KEY)
+    return Context(config=make_config(settings), repository=repository, observe=ignore)
+
+
+def _put(context: Context, days: int = 0, kind: Kind = Kind.MANUAL) -> PayloadName:
+    return put_backup(context.repository, Wanted(days=days, key=KEY, kind=kind))
+
+
+def _check(
+    context: Context, name: PayloadName, verdict: Verdict, at: datetime, *, seconds: float = 10.0
+) -> None:
+    manifest = load(context.repository, name)
+    test = verdict is Verdict.PROVEN
+    record = Proof(
+        backup=manifest.header.id,
+        manifest=manifest.digest,
+        check=Check.TEST_RESTORE if test else Check.VERIFY,
+        verdict=verdict,
+        started_at=at.isoformat(),
+        finished_at=at.isoformat(),
+        host="h",
+        tool="t",
+        reason="a byte is wrong" if verdict is Verdict.FAILED else "",
+        phases={"load": seconds} if test else {},
+        bytes=10,
+    )
+    proofs.record(context.repository, manifest, record)
+
+
+def _keys(found: Status) -> list[str]:
+    return [problem.key for problem in found.all_problems]
+
+
+def test_a_fresh_backup_that_was_proven_is_fine(context: Context) -> None:
+    name = _put(context)
+    _check(context, name, Verdict.PROVEN, EVENING)
+
+    found = status(context, moment=EVENING)
+
+    (series,) = found.series
+    assert found.level is Level.OK, found.all_problems
+    assert series.newest
+    assert series.newest_proven
+    assert series.newest.name == series.newest_proven.name == str(name)
+    assert series.rpo == timedelta(hours=10).total_seconds()
+    assert series.rto
+    assert series.rto.likely == 10.0
+
+
+def test_no_backup_is_critical_whatever_lies_there_of_others(context: Context) -> None:
+    put_backup(context.repository, Wanted(key=KEY, database="other"))
+
+    found = status(context, moment=EVENING)
+
+    assert found.level is Level.CRITICAL
+    assert _keys(found) == ["db1:3306/shop none"]
+    assert "ulasis-backup backup" in found.all_problems[0].hint
+
+
+def test_a_safety_backup_is_no_backup_of_today(context: Context) -> None:
+    _put(context, days=-3)
+    _put(context, kind=Kind.SAFETY)
+
+    assert "db1:3306/shop rpo" in _keys(status(context, moment=EVENING))
+
+
+@pytest.mark.parametrize(
+    ("hours", "level"),
+    [(24.5, Level.OK), (26, Level.WARNING), (35, Level.WARNING), (37, Level.CRITICAL)],
+)
+def test_the_older_the_newest_backup_the_worse(
+    context: Context, hours: float, level: Level
+) -> None:
+    _check(context, _put(context), Verdict.PROVEN, MORNING)
+
+    found = status(context, moment=MORNING + timedelta(hours=hours))
+
+    assert found.level is level
+
+
+def test_a_failed_newest_backup_counts_for_nothing(context: Context) -> None:
+    good, bad = _put(context, days=-1), _put(context)
+    _check(context, good, Verdict.PROVEN, EVENING)
+    _check(context, bad, Verdict.FAILED, EVENING)
+
+    found = status(context, moment=EVENING)
+
+    (series,) = found.series
+    assert found.level is Level.CRITICAL
+    assert series.newest
+    assert series.newest.name == str(good)
+    assert series.rpo == timedelta(hours=34).total_seconds()
+    assert f"{bad} failed" in _keys(found)
+    assert "a byte is wrong" in found.all_problems[0].message
+
+
+def test_what_nobody_verified_or_proved_is_a_warning(context: Context) -> None:
+    name = [_put(context, days=day) for day in range(40)][-1]
+    now = MORNING + timedelta(days=39, hours=3)
+
+    assert _keys(status(context, moment=now)) == [
+        "db1:3306/shop unchecked", "db1:3306/shop unproven",
+    ]  # fmt: skip
+    _check(context, name, Verdict.INTACT, now)
+    assert _keys(status(context, moment=now)) == ["db1:3306/shop unproven"]
+    _check(context, name, Verdict.PROVEN, now)
+    assert _keys(status(context, moment=now)) == []
+
+
+def test_a_restore_that_would_take_too_long_is_told(context: Context) -> None:
+    name = _put(context)
+    _check(context, name, Verdict.PROVEN, EVENING, seconds=3 * 3600)
+
+    found = status(context, moment=EVENING)
+
+    assert found.level is Level.WARNING, "at most one and a half times three hours"
+    assert _keys(found) == ["db1:3306/shop rto"]
+
+
+def test_storage_without_room_is_critical(context: Context) -> None:
+    _check(context, _put(context), Verdict.PROVEN, EVENING)
+    storage = context.repository.storage
+    assert isinstance(storage, MemoryStorage)
+
+    storage.free = 3
+    assert status(context, moment=EVENING).level is Level.CRITICAL
+    storage.free = 10
+    assert status(context, moment=EVENING).level is Level.WARNING
+    storage.free = 10**12
+    assert status(context, moment=EVENING).level is Level.OK
+
+
+def test_a_run_that_failed_is_told_even_while_the_newest_backup_is_young(context: Context) -> None:
+    name = _put(context)
+    _check(context, name, Verdict.PROVEN, EVENING)
+    series = load(context.repository, name).header.series
+    storage = context.repository.storage
+
+    runs.begin(storage, series, at=MORNING.isoformat())
+    assert status(context, moment=EVENING).level is Level.OK
+    assert _keys(status(context, moment=MORNING + timedelta(hours=13))) == ["db1:3306/shop run"]
+    runs.fail(storage, series, ServerUnreachable("gone"), at=EVENING.isoformat())
+    assert status(context, moment=EVENING).level is Level.CRITICAL
+    runs.succeed(storage, series, at=EVENING.isoformat(), backup_id="x")
+    assert status(context, moment=EVENING).level is Level.OK
+
+
+def test_a_backup_that_cannot_be_read_is_named(context: Context) -> None:
+    name = _put(context)
+    _check(context, name, Verdict.PROVEN, EVENING)
+    other = put_backup(context.repository, Wanted(key=bytes(32), days=-1))
+
+    found = status(context, moment=EVENING)
+
+    assert found.level is Level.WARNING
+    assert f"{other} unreadable" in _keys(found)
+
+
+def test_every_series_is_looked_at_on_request(context: Context) -> None:
+    put_backup(context.repository, Wanted(key=KEY, database="a"))
+    put_backup(context.repository, Wanted(key=KEY, database="b", days=-9))
+
+    found = status(context, everything=True, moment=EVENING)
+
+    assert [series.databases for series in found.series] == [("a",), ("b",)]
+    assert "db1:3306/b rpo" in _keys(found)
+    assert "db1:3306/a rpo" not in _keys(found)
+
+
+def test_a_clock_that_was_put_back_makes_nothing_fine_or_late(context: Context) -> None:
+    _check(context, _put(context), Verdict.PROVEN, EVENING)
+
+    (series,) = status(context, moment=MORNING - timedelta(days=100)).series
+
+    assert series.rpo == 0.0
+
+
+def test_bars_show_the_course_of_sizes() -> None:
+    assert sparkline([1, 2, 3, 8]) == "▁▂▃█"
+    assert sparkline([5, 5]) == "▁▁"
+    assert sparkline([]) == "-"
+    assert len(sparkline(range(100))) == 20
