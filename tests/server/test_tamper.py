@@ -472,8 +472,12 @@ def test_a_backup_taken_out_of_the_middle_is_doubted(vault: Vault) -> None:
 def test_swapped_spare_keys_are_noticed_and_open_nothing(vault: Vault, server: Server) -> None:
     before = checksums(server, vault.database)
     vault.path(vault.new.key_copy).write_bytes(vault.files[vault.old.key_copy])
-    notes = vault.command.ok("verify", str(vault.new))["notes"]
-    assert len(notes) == 1
+    done = vault.command.run("--json", "verify", str(vault.new))
+    assert (done.code, done.json["verdict"], len(done.json["warnings"])) == (0, "intact", 1)
+    assert "key copy" in done.err, "nobody reads a note in a document"
+    assert vault.path(vault.new.key_copy).read_bytes() == vault.files[vault.new.key_copy], "mended"
+    assert vault.command.ok("verify", str(vault.new))["warnings"] == []
+    vault.path(vault.new.key_copy).write_bytes(vault.files[vault.old.key_copy])
     _remove_manifest(vault)
     done = vault.command.run("restore", "--orphan", str(vault.new), "--yes")
     assert done.code in (AUTHENTIC, WrongKey.exit_code), done.said

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ulasis_backup.errors import (
@@ -21,6 +22,9 @@ from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.repository.canonical import HINT
 from ulasis_backup.repository.objects import Epoch, ObjectReader, fingerprint
+
+AHEAD = 4
+"""Ranges that wait for each thread; the results of a few, not of millions, are in memory."""
 
 MISSING_HINT = (
     "use another backup or a copy of this one; what was found damaged lies in damaged/, and the "
@@ -130,12 +134,28 @@ def check_tables(
     longest = 0
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         try:
-            for found in pool.map(checker.check, _parts(tables)):
+            for found in _in_window(pool, checker.check, _parts(tables), AHEAD * jobs):
                 longest = max(longest, found.longest)
         except BaseException:
             checker.stop.set()
             raise
     return longest
+
+
+def _in_window(
+    pool: ThreadPoolExecutor,
+    check: Callable[[tuple[str, Range]], Measured],
+    parts: Iterable[tuple[str, Range]],
+    width: int,
+) -> Iterator[Measured]:
+    """Yield what *check* found, in order, at most *width* parts ahead: there may be millions."""
+    pending: deque[Future[Measured]] = deque()
+    for part in parts:
+        if len(pending) >= width:
+            yield pending.popleft().result()
+        pending.append(pool.submit(check, part))
+    while pending:
+        yield pending.popleft().result()
 
 
 def _parts(tables: Iterable[TableRows]) -> Iterator[tuple[str, Range]]:
