@@ -21,9 +21,9 @@ GOLDEN = ROOT / "tests" / "data" / "rows-format-1"
 READER = ROOT / "docs" / "examples" / "read_rows_backup.py"
 KEY = "5c" * 32
 BACKUPS = {
-    "2026-11-24T215053Z-3437": "b97a56720ef87e0010b8e18e51623828c99ab3967a75707627b8d7dc6a961acf",
-    "2026-11-24T215053Z-e594": "31fe64c282197c8d986d4d6151f6e3119d8bf951784263a9e41d05ae2c8cf117",
-    "2026-11-24T215054Z-248b": "9c05cc8d430b435ab05825c64d0e2290e77248f6b6198bd28f3ee8aba984e56d",
+    "2026-11-24T215053Z-3437": "688bc63831d776962017ad0d82a1c92a875211890ed44175fec9150328e23bf0",
+    "2026-11-24T215053Z-e594": "7955f41efe510580d64bd00642dce60233a242476a730a2cb8b5ce7a9ba7509e",
+    "2026-11-24T215054Z-248b": "947d2cfa16293e41f7c57dc1ed10694085ba576a2214159d1ffd2dc7aaa7221c",
 }
 """Digests of the SQL that the reader prints. Should it print other SQL, load both and compare."""
 
