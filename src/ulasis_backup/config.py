@@ -31,7 +31,9 @@ from pydantic import (
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.model import Login, Secret
 
-SECRETS = ("backup_encryption_key", "db_password", "db_restore_password", "slack_webhook_url")
+SECRETS = ("backup_encryption_key", "db_password", "db_restore_password", "slack_webhook_url",
+    "backup_pushgateway_url",
+)  # fmt: skip
 FLAGS = {
     "backup_dir": "--backup-dir",
     "db_name": "--database",
@@ -144,6 +146,20 @@ class Settings(BaseModel):
     )
     backup_log_format: Literal["text", "json"] = Field(
         "text", description="Format of the log lines on standard error."
+    )
+    backup_metrics_file: OptionalPath = Field(
+        None,
+        description="File that gets Prometheus metrics after each run, `…/ulasis_backup.prom` in "
+        "the folder of the textfile collector.",
+    )
+    backup_pushgateway_url: OptionalSecret = Field(None, description="Push gateway that gets them.")
+    backup_pushgateway_url_file: OptionalPath = Field(
+        None, description="File that holds its address."
+    )
+    backup_metrics_listen: str = Field(
+        "",
+        pattern=r"^(|[^\s:]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5})$",
+        description="Where `daemon` answers /metrics, e.g. `127.0.0.1:9105`; empty: nowhere.",
     )
     backup_rpo_hours: float = Field(
         24, gt=0, description="Hours of changes that may be lost at the most (RPO), for `status`."

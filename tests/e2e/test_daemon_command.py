@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,3 +114,17 @@ def test_a_state_that_cannot_be_kept_is_said_at_once(tmp_path: Path) -> None:
     with _daemon(tmp_path, BACKUP_STATE_DIR=str(tmp_path / "file/state")) as (process, lines):
         assert process.wait(timeout=20) == 2
     assert any("BACKUP_STATE_DIR" in line for line in lines)
+
+
+def test_metrics_are_answered_while_it_runs(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with _daemon(tmp_path, BACKUP_METRICS_LISTEN=f"127.0.0.1:{port}") as (process, lines):
+        _wait_for(lines, "ended  phase=wait")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(timeout=20) == 0
+    assert "ulasis_backup_status_level 2.0" in text, "there is no backup yet"

@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from support.manifests import KEY, MORNING, Wanted, put_backup
 from support.memory import MemoryStorage
+from support.shelf import check, context_at, put
 from ulasis_backup.cli.statuses import sparkline
-from ulasis_backup.config import Settings, make_config
 from ulasis_backup.errors import ServerUnreachable
-from ulasis_backup.events import ignore
 from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.status import Level, Status, status
-from ulasis_backup.repository import proofs, runs
-from ulasis_backup.repository.names import PayloadName
-from ulasis_backup.repository.proofs import Check, Proof
-from ulasis_backup.repository.repository import Repository, load
+from ulasis_backup.repository import runs
+from ulasis_backup.repository.repository import load
 
 EVENING = MORNING + timedelta(hours=10)
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    settings = Settings(
-        backup_dir=tmp_path, db_name="shop", backup_server_name="db1:3306",
-        backup_encryption_key=SecretStr(KEY.hex()),
-    )  # fmt: skip
-    repository = Repository(MemoryStorage(), KEY)
-    return Context(config=make_config(settings), repository=repository, observe=ignore)
-
-
-def _put(context: Context, days: int = 0, kind: Kind = Kind.MANUAL) -> PayloadName:
-    return put_backup(context.repository, Wanted(days=days, key=KEY, kind=kind))
-
-
-def _check(
-    context: Context, name: PayloadName, verdict: Verdict, at: datetime, *, seconds: float = 10.0
-) -> None:
-    manifest = load(context.repository, name)
-    test = verdict is Verdict.PROVEN
-    record = Proof(
-        backup=manifest.header.id,
-        manifest=manifest.digest,
-        check=Check.TEST_RESTORE if test else Check.VERIFY,
-        verdict=verdict,
-        started_at=at.isoformat(),
-        finished_at=at.isoformat(),
-        host="h",
-        tool="t",
-        reason="a byte is wrong" if verdict is Verdict.FAILED else "",
-        phases={"load": seconds} if test else {},
-        bytes=10,
-    )
-    proofs.record(context.repository, manifest, record)
+    return context_at(tmp_path)
 
 
 def _keys(found: Status) -> list[str]:
@@ -65,8 +31,8 @@ def _keys(found: Status) -> list[str]:
 
 
 def test_a_fresh_backup_that_was_proven_is_fine(context: Context) -> None:
-    name = _put(context)
-    _check(context, name, Verdict.PROVEN, EVENING)
+    name = put(context)
+    check(context, name, Verdict.PROVEN, EVENING)
 
     found = status(context, moment=EVENING)
 
@@ -91,8 +57,8 @@ def test_no_backup_is_critical_whatever_lies_there_of_others(context: Context) -
 
 
 def test_a_safety_backup_is_no_backup_of_today(context: Context) -> None:
-    _put(context, days=-3)
-    _put(context, kind=Kind.SAFETY)
+    put(context, days=-3)
+    put(context, kind=Kind.SAFETY)
 
     assert "db1:3306/shop rpo" in _keys(status(context, moment=EVENING))
 
@@ -104,7 +70,7 @@ def test_a_safety_backup_is_no_backup_of_today(context: Context) -> None:
 def test_the_older_the_newest_backup_the_worse(
     context: Context, hours: float, level: Level
 ) -> None:
-    _check(context, _put(context), Verdict.PROVEN, MORNING)
+    check(context, put(context), Verdict.PROVEN, MORNING)
 
     found = status(context, moment=MORNING + timedelta(hours=hours))
 
@@ -112,9 +78,9 @@ def test_the_older_the_newest_backup_the_worse(
 
 
 def test_a_failed_newest_backup_counts_for_nothing(context: Context) -> None:
-    good, bad = _put(context, days=-1), _put(context)
-    _check(context, good, Verdict.PROVEN, EVENING)
-    _check(context, bad, Verdict.FAILED, EVENING)
+    good, bad = put(context, days=-1), put(context)
+    check(context, good, Verdict.PROVEN, EVENING)
+    check(context, bad, Verdict.FAILED, EVENING)
 
     found = status(context, moment=EVENING)
 
@@ -128,21 +94,21 @@ def test_a_failed_newest_backup_counts_for_nothing(context: Context) -> None:
 
 
 def test_what_nobody_verified_or_proved_is_a_warning(context: Context) -> None:
-    name = [_put(context, days=day) for day in range(40)][-1]
+    name = [put(context, days=day) for day in range(40)][-1]
     now = MORNING + timedelta(days=39, hours=3)
 
     assert _keys(status(context, moment=now)) == [
         "db1:3306/shop unchecked", "db1:3306/shop unproven",
     ]  # fmt: skip
-    _check(context, name, Verdict.INTACT, now)
+    check(context, name, Verdict.INTACT, now)
     assert _keys(status(context, moment=now)) == ["db1:3306/shop unproven"]
-    _check(context, name, Verdict.PROVEN, now)
+    check(context, name, Verdict.PROVEN, now)
     assert _keys(status(context, moment=now)) == []
 
 
 def test_a_restore_that_would_take_too_long_is_told(context: Context) -> None:
-    name = _put(context)
-    _check(context, name, Verdict.PROVEN, EVENING, seconds=3 * 3600)
+    name = put(context)
+    check(context, name, Verdict.PROVEN, EVENING, seconds=3 * 3600)
 
     found = status(context, moment=EVENING)
 
@@ -151,7 +117,7 @@ def test_a_restore_that_would_take_too_long_is_told(context: Context) -> None:
 
 
 def test_storage_without_room_is_critical(context: Context) -> None:
-    _check(context, _put(context), Verdict.PROVEN, EVENING)
+    check(context, put(context), Verdict.PROVEN, EVENING)
     storage = context.repository.storage
     assert isinstance(storage, MemoryStorage)
 
@@ -164,8 +130,8 @@ def test_storage_without_room_is_critical(context: Context) -> None:
 
 
 def test_a_run_that_failed_is_told_even_while_the_newest_backup_is_young(context: Context) -> None:
-    name = _put(context)
-    _check(context, name, Verdict.PROVEN, EVENING)
+    name = put(context)
+    check(context, name, Verdict.PROVEN, EVENING)
     series = load(context.repository, name).header.series
     storage = context.repository.storage
 
@@ -179,8 +145,8 @@ def test_a_run_that_failed_is_told_even_while_the_newest_backup_is_young(context
 
 
 def test_a_backup_that_cannot_be_read_is_named(context: Context) -> None:
-    name = _put(context)
-    _check(context, name, Verdict.PROVEN, EVENING)
+    name = put(context)
+    check(context, name, Verdict.PROVEN, EVENING)
     other = put_backup(context.repository, Wanted(key=bytes(32), days=-1))
 
     found = status(context, moment=EVENING)
@@ -201,7 +167,7 @@ def test_every_series_is_looked_at_on_request(context: Context) -> None:
 
 
 def test_a_clock_that_was_put_back_makes_nothing_fine_or_late(context: Context) -> None:
-    _check(context, _put(context), Verdict.PROVEN, EVENING)
+    check(context, put(context), Verdict.PROVEN, EVENING)
 
     (series,) = status(context, moment=MORNING - timedelta(days=100)).series
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ from ulasis_backup.cli.session import Session
 from ulasis_backup.errors import SettingsError
 
 if TYPE_CHECKING:
+    from ulasis_backup.config import Config
     from ulasis_backup.operations.schedule import Plan, System
 
 For = Annotated[
@@ -119,7 +122,28 @@ def daemon(context: typer.Context) -> None:
     config = session.config()
     # What a daemon does is worth its lines, also on a terminal.
     configure(max(1, session.verbosity), "json" if session.json_log else "text")
-    operation.run(operation.plan_daemon(config), log_events())
+    with _metrics(config):
+        operation.run(operation.plan_daemon(config), log_events())
+
+
+@contextmanager
+def _metrics(config: Config) -> Iterator[None]:
+    """Answer /metrics while the block runs, if the settings want that."""
+    if not config.settings.backup_metrics_listen:
+        yield
+        return
+    from ulasis_backup.app import build  # noqa: PLC0415
+    from ulasis_backup.events import ignore  # noqa: PLC0415
+    from ulasis_backup.operations.metrics import as_text  # noqa: PLC0415
+    from ulasis_backup.operations.metrics_page import served  # noqa: PLC0415
+    from ulasis_backup.operations.runlog import last_runs  # noqa: PLC0415
+    from ulasis_backup.operations.status import status  # noqa: PLC0415
+
+    def page() -> bytes:
+        return as_text(status(build(config, ignore)), last_runs(config))
+
+    with served(config.settings.backup_metrics_listen, page):
+        yield
 
 
 def _plan(session: Session, system: str, log: Path | None, *, program: str, folder: str) -> Plan:

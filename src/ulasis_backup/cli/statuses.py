@@ -19,6 +19,7 @@ HOUR, DAY = 3600, 86_400
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
     app.command("status")(status)
+    app.command("metrics")(metrics)
 
 
 def status(
@@ -56,6 +57,29 @@ def status(
     else:
         session.show(_document(found), *_screen(found, *limits))
     raise typer.Exit(int(found.level))
+
+
+def metrics(
+    context: typer.Context,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every series in the repository, not only DB_NAME's.")
+    ] = False,
+) -> None:
+    """Print the metrics for Prometheus; write and push them to where the settings say."""
+    from ulasis_backup.operations import metrics as operation  # noqa: PLC0415
+    from ulasis_backup.operations import status as looking  # noqa: PLC0415
+    from ulasis_backup.operations.runlog import last_runs  # noqa: PLC0415
+
+    session: Session = context.obj
+    with session.context() as world:
+        found = looking.status(world, everything=everything)
+        runs = last_runs(world.config)
+        operation.publish(world.config, found, runs)
+    if session.json:
+        session.show(_document(found))
+    else:
+        typer.echo(operation.as_text(found, runs).decode(), nl=False)
 
 
 def _screen(found: Status, rpo: float, rto: float) -> list[str]:
