@@ -133,7 +133,7 @@ def _exit(session: Session, found: Sequence[Verification]) -> None:
                 session.warn(f"{entry.name}: {warning}")
         for entry in bad:
             if entry.problem:
-                session.warn(f"{entry.name}: {entry.problem.message}", entry.problem.hint)
+                session.complain(f"{entry.name}: {entry.problem.message}", entry.problem.hint)
     failed = [entry for entry in bad if str(entry.verdict) == "failed"]
     if failed and failed[0].problem:
         raise typer.Exit(failed[0].problem.exit_code)

@@ -33,8 +33,8 @@ _T = TypeVar("_T")
 
 FORMAT = 1
 MOST_BYTES = 1 << 20
-MOST_TEXT = 4000
-MOST_NOTES = 200
+MOST_TEXT = 2000
+MOST_NOTES = 50
 MAC_ROLE = "proof"
 DETAILS_ROLE = "proof/details"
 PADDED_TO = 256
