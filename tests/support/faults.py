@@ -82,11 +82,11 @@ def listed(command: Command) -> tuple[str, ...]:
 
 
 def digests_below(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below *folder*."""
+    """Return the SHA-256 of every file below *folder*, but for the records of how runs ended."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.parent.name != "runs"
     }
 
 

@@ -25,11 +25,13 @@ from ulasis_backup.errors import (
 from ulasis_backup.events import Event, Notice, ignore
 from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations import prune as operation
+from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context, reading
+from ulasis_backup.operations.follow_up import FollowUp, follow_up
 from ulasis_backup.operations.hold import hold, release
 from ulasis_backup.operations.keep import Wish
 from ulasis_backup.operations.prune import Pruned
-from ulasis_backup.repository import holds, locks, marks, proofs, repository, runs
+from ulasis_backup.repository import canonical, holds, locks, marks, proofs, repository, runs
 from ulasis_backup.repository.names import PayloadName, parse_manifest
 from ulasis_backup.repository.proofs import Check, Proof
 from ulasis_backup.repository.repository import Repository
@@ -299,8 +301,13 @@ def test_an_unreadable_manifest_costs_no_other_backup_its_place(context: Context
     context.repository.storage.put(made[-1].manifest, [b"{"], replace=True)
     done = prune(context)
     assert kept - {str(made[-1])} <= there(context)
-    assert done.problem is not None
-    assert made[-1].manifest in done.problem.message
+    assert any(made[-1].manifest in doubt for doubt in done.found.doubts)
+    assert done.problem is None
+    # Objects may be needed by what cannot be read.
+    marks.note_epoch(context.repository.storage, "0123456789abcdef")
+    problem = prune(context).problem
+    assert problem is not None
+    assert made[-1].manifest in problem.message
     assert context.repository.storage.stat(str(made[-1]))
 
 
@@ -463,6 +470,27 @@ def test_a_prune_that_follows_a_backup_does_not_remove_most_of_a_series() -> Non
     assert len(there(context)) == NIGHTS
     assert prune(context, Wish(automatic=True)).removed
     assert prune(context, at=later).removed
+
+
+def made_backup(context: Context, name: PayloadName) -> MadeBackup:
+    manifest = repository.load_trusted(context.repository, name)
+    return MadeBackup(name=name, manifest=manifest, seconds=1.0)
+
+
+def test_what_follows_a_backup_is_told_and_fails_on_its_own() -> None:
+    context = world(MemoryStorage(), backup_max_count=1, backup_retention_days=1)
+    made = shelf(context, 5)
+    backups = [made_backup(context, made[-1])]
+    followed = follow_up(context, backups, held=True, note="why")
+    assert followed.failures == ()
+    assert followed.pruned is not None
+    newer = canonical.to_bytes({"format": 99})
+    context.repository.storage.put("repository.json", [newer], replace=True)
+    followed = follow_up(context, backups, held=False, note="")
+    assert "the backup is made, but the prune after it failed" in followed.failures[0].message
+    followed = follow_up(context, backups, held=True, note="")
+    assert "the backup is made, but it is not held" in followed.failures[0].message
+    assert follow_up(context, [], held=True, note="") == FollowUp()
 
 
 # Cut off, and left over.

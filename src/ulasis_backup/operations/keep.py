@@ -84,7 +84,12 @@ def look(context: Context, wish: Wish, *, at: datetime | None = None) -> Found:
         plan=_only(plan, wish.series),
         listing=listing,
         holds=held,
-        doubts=(*_hold_doubts(held), *_proof_doubts(standings), *listing.doubts),
+        doubts=(
+            *_unreadable(listing),
+            *_hold_doubts(held),
+            *_proof_doubts(standings),
+            *listing.doubts,
+        ),
     )
 
 
@@ -149,6 +154,12 @@ def _only(plan: Plan, series: frozenset[str] | None) -> Plan:
         for entry in plan.decisions
     )
     return Plan(decisions=tuple(decisions))
+
+
+def _unreadable(listing: Listing) -> Iterator[str]:
+    for oddity in listing.oddities:
+        if oddity.error is not None:
+            yield f"{oddity.name} was not judged: {oddity.what}"
 
 
 def _hold_doubts(held: Mapping[str, Hold]) -> Iterator[str]:

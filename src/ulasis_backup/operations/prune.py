@@ -19,7 +19,7 @@ from ulasis_backup.operations.keep import Found, Wish, look
 from ulasis_backup.operations.litter import Leftover, find_litter, sweep
 from ulasis_backup.operations.prune_objects import PrunedObjects, objects_wait, prune_objects
 from ulasis_backup.operations.remove import remove
-from ulasis_backup.repository import repository
+from ulasis_backup.repository import marks, repository
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.unreferenced import Deleted
 from ulasis_backup.retention import Decision
@@ -97,6 +97,8 @@ def _remove(
 
 def _with_objects(context: Context, done: Pruned, going: Sequence[Decision], wish: Wish) -> Pruned:
     """Go through the objects; after a backup only where that is likely to free something."""
+    if not marks.epochs(context.repository.storage):
+        return done
     shared = any(entry.backup.method == "rows" for entry in going)
     if wish.automatic and not shared and not objects_wait(context):
         return done
