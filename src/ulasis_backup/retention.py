@@ -277,7 +277,7 @@ class _Series:
                 age = self.moment.now - backup.started_at
                 young, few = age < timedelta(days=days), place <= count
                 if young and few:
-                    text = f"{max(0, age.days)} days old and {place} of the newest {count}"
+                    text = f"number {place} of the newest {count}, younger than {days} days"
                     reasons[backup.id].append(text)
                     continue
                 missed[backup.id] += [] if young else [f"older than BACKUP_RETENTION_DAYS={days}"]

@@ -108,8 +108,9 @@ def test_rows_backups_go_and_their_objects_follow_after_the_grace_period(
     shop: Command, server: Server
 ) -> None:
     shop = shop.having(BACKUP_METHOD="rows", BACKUP_GRACE_HOURS="1", BACKUP_MAX_COUNT="1")
-    made(shop)
     server.run("UPDATE t SET b = REPEAT(SHA2(a, 512), 20)")
+    made(shop)
+    server.run("UPDATE t SET b = REPEAT(SHA2(a * 2, 512), 20)")
     document = made(shop)
     assert len(listed(shop)) == 1
     assert document["prune"]["listed"] > 0

@@ -6,6 +6,7 @@ import calendar
 import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -394,3 +395,40 @@ def test_thirty_years_of_daily_backups_keep_exactly_what_the_rules_say() -> None
             expected = expected_days(started_at.date(), first.date())
             assert {b.started_at.date() for b in there} == expected
     assert most == 57
+
+
+def kept_after(nights: int, last: datetime) -> list[tuple[date, tuple[str, ...]]]:
+    """Return the nights whose backups are there at the end of so many, and what keeps each."""
+    there: list[Backup] = []
+    decided = Plan(decisions=())
+    for night in range(nights):
+        made = backup(night + 1, last - timedelta(days=nights - 1 - night))
+        if night < nights - 1 and night % 5:
+            there.append(made)
+            continue
+        moment = Moment(now=made.started_at + timedelta(minutes=5), zone=UTC)
+        decided = plan([*there, made], Policy(), moment)
+        there = [entry.backup for entry in decided.kept]
+    return [(entry.backup.started_at.date(), entry.reasons) for entry in decided.kept]
+
+
+def rows_of_the_page() -> list[str]:
+    """Return the rows of the table in docs/reference/retention.md, simulated anew."""
+    last = datetime(2026, 11, 24, 2, tzinfo=UTC)
+    rows = []
+    for nights in (7, 30, 90, 365, 2 * 365, 4 * 365 + 1, 8 * 365 + 2):
+        kept_nights = kept_after(nights, last)
+        firsts = [
+            next(tier for tier in ("day", "week", "month", "year") if tier in " ".join(why))
+            for _, why in kept_nights
+        ]
+        by_tier = [firsts.count(tier) for tier in ("day", "week", "month", "year")]
+        cells = [f"{nights:,}", str(len(kept_nights)), *map(str, by_tier), str(kept_nights[0][0])]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def test_the_table_in_the_documentation_is_what_the_simulation_gives() -> None:
+    page = Path(__file__).parents[2] / "docs/reference/retention.md"
+    text = page.read_text(encoding="utf-8")
+    assert [row for row in rows_of_the_page() if row not in text] == []
