@@ -117,9 +117,7 @@ def measure(kind: str, mib: int, runs: int, folder: Path) -> float:
         databases=("d",), epoch=epoch.id, epoch_key=(epoch.key or b"").hex(), flavour="mariadb",
         version="10",
     )  # fmt: skip
-    reader = RangeReader(
-        context, Index(begin=begin, options={}, definitions={}, tables=(table,))
-    )
+    reader = RangeReader(context, Index(begin=begin, options={}, definitions={}, tables=(table,)))
     alone = {name: cost(work, runs) for name, work in parts([data for data, _ in plain])}
     ours = cost(lambda: check_tables(reader, [table], jobs=1, on_bytes=lambda _: None), runs)
     limit = sum(alone.values())

@@ -33,28 +33,6 @@ def check(packets: bytes, columns: int) -> int:
     return sum(1 for _ in fields(packets, columns))
 
 
-def measure(packets: bytes) -> tuple[int, int]:
-    """Return how many rows there are, and the bytes of the longest with its headers.
-
-    Raises IntegrityError for what is no sequence of packets. Values are not looked at.
-    """
-    at = start = rows = longest = 0
-    end = len(packets)
-    while at + HEADER <= end:
-        header = unpack_from("<I", packets, at)[0]
-        # In the canonical form the sequence byte, the topmost, is zero.
-        if header > FULL:
-            raise malformed()
-        at += HEADER + header
-        if header < FULL:
-            rows += 1
-            longest = max(longest, at - start)
-            start = at
-    if at != end or start != at:
-        raise malformed()
-    return rows, longest
-
-
 def payloads(packets: bytes) -> Iterator[bytes]:
     """Yield the payload of each row, put together where it spans packets."""
     at, end = 0, len(packets)

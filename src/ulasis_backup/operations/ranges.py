@@ -17,7 +17,7 @@ from ulasis_backup.errors import (
 )
 from ulasis_backup.events import BytesMoved, Notice
 from ulasis_backup.methods.index import Begin, Index, Range, TableRows
-from ulasis_backup.mysql.rows import measure
+from ulasis_backup.mysql.measuring import measure
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.repository.canonical import HINT
