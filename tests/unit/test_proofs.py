@@ -407,3 +407,13 @@ def test_the_verdicts_of_many_backups_cost_one_listing() -> None:
     found = proofs.standings(shelf, entries)
     assert next(storage.asked) - before == 2
     assert len(found) == 20
+
+
+def test_the_longest_texts_still_make_a_proof_that_is_read(shelf: Repository) -> None:
+    _, manifest = backup(shelf)
+    for text in ("\x01" * 9000, "😀" * 9000):
+        one = dataclasses.replace(proof(manifest, "V", reason=text), notes=(text,) * 500)
+        proofs.record(shelf, manifest, one)
+    found = proofs.history(shelf, manifest)
+    assert len(found.proofs) == 2
+    assert not found.doubts
