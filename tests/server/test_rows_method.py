@@ -350,6 +350,9 @@ def test_accounts_come_back_with_their_rights_where_both_times_asked_for(
         assert refused.code == 2, refused.said
         command = command.having(**ENCRYPTED)
         made_by(command, "--accounts")
+        accounts = command.ok("show", "latest")["accounts"]
+        (shown,) = (account for account in accounts if name in account)
+        assert f"account {shown}" in command.run("show", "latest").out
         granted = server.query(f"SHOW GRANTS FOR {name}@localhost")
         server.run(f"DROP USER {name}@localhost")
         restore(command)

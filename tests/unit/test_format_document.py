@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -11,17 +13,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
+from support.manifests import KEY, Wanted, put_backup
+from support.memory import MemoryStorage
 from ulasis_backup import model
 from ulasis_backup.methods import index, records
 from ulasis_backup.methods.index import Begin, Range, TableHead, TableRows
 from ulasis_backup.methods.rows import INLINE
-from ulasis_backup.model import DatabaseOptions
+from ulasis_backup.model import DatabaseOptions, Verdict
 from ulasis_backup.mysql.columns import Column, RowSource
 from ulasis_backup.mysql.definitions import ORDER, TABLE, Definition, digest_bytes
 from ulasis_backup.mysql.keys import Key, KeyColumn
-from ulasis_backup.repository import chains, objectfile, objectreader
+from ulasis_backup.repository import chains, objectfile, objectreader, proofs, repository
 from ulasis_backup.repository.manifest import Details, Header
+from ulasis_backup.repository.proofs import Check, Proof
+from ulasis_backup.repository.repository import Repository
 from ulasis_backup.streams import delta
 
 if sys.version_info >= (3, 14):
@@ -152,3 +162,37 @@ def test_a_difference_of_the_widest_window_is_read_without_further_options() -> 
     assert len(frame) < 10_000
     prefix = zstd.ZstdDict(base, is_raw=True).as_prefix
     assert zstd.decompress(frame, zstd_dict=prefix) == data
+
+
+def test_a_proof_has_the_fields_that_are_written_down_and_can_be_checked_by_the_document() -> None:
+    shelf = Repository(MemoryStorage(), KEY)
+    name = put_backup(shelf, Wanted(key=KEY))
+    manifest = repository.load(shelf, name)
+    proof = Proof(
+        backup=manifest.header.id, manifest=manifest.digest, check=Check.VERIFY,
+        verdict=Verdict.FAILED, started_at="2026-11-22T02:00:00+00:00",
+        finished_at="2026-11-22T02:00:00+00:00", host="h", tool="t", reason="r",
+    )  # fmt: skip
+    proofs.record(shelf, manifest, proof)
+    (blob,) = shelf.storage.list(f"proofs/{manifest.header.id}")
+    body = json.loads(b"".join(shelf.storage.open(blob.name)))
+    # By the document alone from here on.
+    keys = json.loads(b"".join(shelf.storage.open(name.manifest)))["keys"]
+    secret = aes_key_unwrap(KEY, bytes.fromhex(keys[0]["wrapped"]))
+
+    def subkey(role: str) -> bytes:
+        info = f"ulasis-backup/1/{manifest.header.id}/{role}".encode()
+        return HKDF(SHA256(), 32, salt=None, info=info).derive(secret)
+
+    mac = body.pop("mac")
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert hmac.digest(subkey("proof"), text.encode(), "sha256").hex() == mac
+    sealed = base64.b64decode(body["details_encrypted"])
+    opened = AESGCM(subkey("proof/details")).decrypt(sealed[:12], sealed[12:], None)
+    assert len(opened) % 256 == 0
+    details = json.loads(opened)
+    assert details["reason"] == "r"
+    first = {line.split("|")[1] for line in section("Proofs").splitlines() if line.startswith("| ")}
+    written_down = {field for cell in first for field in names(cell)}
+    assert written_down == set(body) | set(details) | {"mac", "details"}
+    assert row("Proofs", "sha256")

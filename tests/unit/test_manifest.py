@@ -28,7 +28,8 @@ UNSIGNED = written(header(ID), None)
 SIGNED = written(header(ID), new_data_key(ID))
 ENCRYPTED = written(header(ID, cipher="aes-256-cbc"), new_data_key(ID))
 ALL = {"unsigned": (UNSIGNED, None), "signed": (SIGNED, KEY), "encrypted": (ENCRYPTED, KEY)}
-SECRETS = ("orders", "totals", "db1", "binlog", "mariadb-dump", "utf8mb4_bin", "00" * 32)
+# With its quotation mark, for three letters happen to stand in base64.
+SECRETS = ("orders", "totals", '"db1', "binlog", "mariadb-dump", "utf8mb4_bin", "00" * 32)
 
 
 def changed(data: bytes, **fields: object) -> bytes:
