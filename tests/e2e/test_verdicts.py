@@ -21,15 +21,23 @@ from support.memory import MemoryStorage
 from support.server import Command, Result, finish
 from ulasis_backup.app import build
 from ulasis_backup.config import read_config
-from ulasis_backup.errors import CouldNotCheck, IntegrityError, Refused, StorageDenied
+from ulasis_backup.errors import (
+    AuthenticationFailed,
+    BlobMissing,
+    CouldNotCheck,
+    IntegrityError,
+    Refused,
+    StorageDenied,
+)
 from ulasis_backup.events import Event, Notice, PhaseBegan, PhaseEnded, ignore
 from ulasis_backup.model import Verdict
 from ulasis_backup.operations.context import Context, stamp
+from ulasis_backup.operations.indexes import load_index
 from ulasis_backup.operations.verify import Verification
 from ulasis_backup.operations.verify_all import Selection, choose, plan, verify_all
 from ulasis_backup.repository import proofs
 from ulasis_backup.repository.manifest import Manifest
-from ulasis_backup.repository.names import PayloadName
+from ulasis_backup.repository.names import PayloadName, parse_payload
 from ulasis_backup.repository.proofs import Check, Proof, Standing
 from ulasis_backup.repository.repository import Repository, listing, load
 from ulasis_backup.storage.local import LocalStorage
@@ -76,6 +84,12 @@ def say(context: Context, name: str, verdict: Verdict, check: Check = Check.TEST
 def manifest_of(context: Context, name: str) -> Manifest:
     (found,) = (entry for entry in listing(context.repository).entries if str(entry.name) == name)
     return found.manifest
+
+
+def named(name: str) -> PayloadName:
+    found = parse_payload(name)
+    assert found
+    return found
 
 
 def listed(golden: Command) -> dict[str, str]:
@@ -127,6 +141,28 @@ def test_a_proven_backup_stays_proven_when_its_bytes_are_looked_at(
     say(context, FIRST, Verdict.PROVEN)
     golden.ok("verify", FIRST)
     assert listed(golden)[FIRST] == "proven"
+
+
+def test_other_backups_that_need_a_lost_object_are_failed_too(
+    golden: Command, context: Context
+) -> None:
+    say(context, FIRST, Verdict.PROVEN)
+    say(context, THIRD, Verdict.PROVEN)
+    needed = {name: load_index(context, named(name)).objects for name in (FIRST, SECOND, THIRD)}
+    (last,) = needed[THIRD] - needed[SECOND]
+    (path,) = (golden.folder / "objects").rglob(last)
+    kept = path.read_bytes()
+    path.unlink()
+    assert golden.run("verify", THIRD).code == BlobMissing.exit_code
+    assert listed(golden) == {FIRST: "proven", SECOND: "unchecked", THIRD: "failed"}
+    path.write_bytes(kept)
+    (shared,) = needed[FIRST] & needed[SECOND] & needed[THIRD]
+    (path,) = (golden.folder / "objects").rglob(shared)
+    path.write_bytes(path.read_bytes()[:-1])
+    done = golden.run("verify", SECOND)
+    assert done.code == AuthenticationFailed.exit_code, done.said
+    assert set(listed(golden).values()) == {"failed"}
+    assert f"verify of {SECOND}" in golden.ok("show", FIRST)["verdict_note"]
 
 
 def test_latest_proven_is_a_name_and_says_where_there_is_none(
@@ -224,10 +260,7 @@ def test_a_changed_backup_is_not_taken_for_the_one_that_was_checked(
     context: Context, golden: Command
 ) -> None:
     interrupted(context, 2)
-    names = [
-        PayloadName(backup_id=name.split(".")[0], suffix=".rows.zst.enc")
-        for name in (FIRST, SECOND)
-    ]
+    names = [named(FIRST), named(SECOND)]
     for folder in ("proofs",):
         first, second = (golden.folder / folder / name.backup_id for name in names)
         for path in first.iterdir():

@@ -57,6 +57,11 @@ class RangeReader:
         # Chains of different ranges share nothing, so that remembered bases would only take room.
         self._objects = ObjectReader(context.repository.storage, self.epoch, cache=0)
 
+    @property
+    def lost(self) -> frozenset[str]:
+        """Return the objects that were found missing or damaged, even where others served."""
+        return self._objects.missing | self._objects.damaged
+
     def read(self, part: Range) -> bytes:
         """Return the row packets of *part*, of the size and fingerprint that the index says.
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ulasis_backup.errors import BackupNotFound, IntegrityError, StorageError, UlasisError
+from ulasis_backup.errors import (
+    BackupNotFound,
+    BlobMissing,
+    IntegrityError,
+    StorageError,
+    UlasisError,
+)
 from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents, ContentsReader, read_contents
 from ulasis_backup.methods.sections import split
 from ulasis_backup.model import Verdict
 from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.hits import record_hits
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.proving import Finding, record
 from ulasis_backup.operations.ranges import RangeReader, Seen, check_all
@@ -64,7 +71,8 @@ def verify(
     )
     finding = Finding(check=Check.VERIFY, started=started, round=round_)
     try:
-        _read(context, manifest, seen or Seen())
+        # In a round every backup is read itself.
+        _read(context, manifest, seen or Seen(), others=not round_)
     except UlasisError as error:
         _refuse_removed(context, name)
         failed = replace(finding, verdict=proofs.verdict_of(error), reason=error.message)
@@ -84,9 +92,9 @@ def verify(
     )  # fmt: skip
 
 
-def _read(context: Context, manifest: Manifest, seen: Seen) -> None:
+def _read(context: Context, manifest: Manifest, seen: Seen, *, others: bool) -> None:
     if manifest.header.method == "rows":
-        _check_rows(context, manifest, seen)
+        _check_rows(context, manifest, seen, others=others)
     else:
         read_verified(context, manifest)
 
@@ -122,14 +130,22 @@ def _notes(manifest: Manifest) -> Iterator[str]:
         yield f"left out: {entry.kind} {entry.name}: {entry.reason}"
 
 
-def _check_rows(context: Context, manifest: Manifest, seen: Seen) -> None:
-    """Read index and objects; what is damaged is set aside, so that the next backup mends it."""
+def _check_rows(context: Context, manifest: Manifest, seen: Seen, *, others: bool) -> None:
+    """Read index and objects; what is damaged is set aside, so that the next backup mends it.
+
+    With *others* a failure is recorded of every other backup, too, that a lost object hits.
+    """
     name = manifest.header.payload
     index = index_of(context, manifest)
     total = sum(table.bytes for table in index.tables)
     context.observe(PhaseBegan(name="read", subject=name, total=total, exact=True))
     reader = RangeReader(context, index)
-    check_all(context, reader, index.tables, seen=seen)
+    try:
+        check_all(context, reader, index.tables, seen=seen)
+    except (IntegrityError, BlobMissing):
+        if others:
+            record_hits(context, manifest, reader.lost)
+        raise
     context.observe(PhaseEnded(name="read"))
 
 
