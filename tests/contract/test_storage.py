@@ -351,3 +351,22 @@ def test_a_file_in_the_place_of_the_folder_is_an_error_with_a_hint(local: Storag
     assert refused.value.hint
     with pytest.raises(StorageError):
         names(local)
+
+
+def test_what_is_free_is_a_number_or_unknown_also_before_there_is_a_folder(
+    storage: Storage,
+) -> None:
+    before = storage.free_bytes()
+    storage.put(NAME, [b"x"])
+    assert (before is None) == (storage.free_bytes() is None)
+    assert before is None or before > 0
+
+
+def test_a_sweep_takes_what_killed_writers_left_and_nothing_else(local: Storage) -> None:
+    local.sweep()
+    local.put(NAME, [b"x"])
+    folder = Path(local.place)
+    (folder / f"{TEMPORARY}1-00").write_bytes(b"half")
+    (folder / "notes.txt").write_bytes(b"mine")
+    local.sweep()
+    assert nothing_but(local, NAME, "notes.txt")

@@ -30,6 +30,7 @@ def hold(context: Context, name: PayloadName, *, note: str = "") -> Hold:
     held_at = stamp(now())
     holds.put(context.repository, manifest, held_at=held_at, note=note)
     if context.repository.storage.stat(name.manifest) is None:
+        holds.release(context.repository.storage, name.backup_id)
         message = f"{name} was removed while it was about to be held"
         raise BackupNotFound(message, hint="`ulasis-backup list` shows what there is")
     return Hold(backup=name.backup_id, held_at=held_at, note=note)

@@ -38,9 +38,13 @@ class _Scene:
     now: datetime
     root: dict[str, Blob]
     keys: dict[str, Blob]
-    proven: frozenset[str]
+    proofs: dict[str, Blob]
     held: frozenset[str]
     removing: frozenset[str]
+
+    @property
+    def proven(self) -> frozenset[str]:
+        return frozenset(name.split("/")[1] for name in self.proofs)
 
     def old(self, blob: Blob, age: timedelta) -> bool:
         return self.now - blob.modified_at > age
@@ -53,7 +57,7 @@ def find_litter(context: Context) -> tuple[Leftover, ...]:
         *_half_removed(scene),
         *_payloads(scene),
         *_manifests(context, scene),
-        *_key_copies(context, scene),
+        *_orphans(context, scene),
     )
 
 
@@ -78,12 +82,11 @@ def sweep(context: Context, found: tuple[Leftover, ...]) -> int:
 
 def _scene(context: Context) -> _Scene:
     storage = context.repository.storage
-    listed = storage.list(proofs.FOLDER, deep=True)
     return _Scene(
         now=marks.time_of(storage),
         root={blob.name: blob for blob in storage.list()},
         keys={blob.name: blob for blob in storage.list("keys")},
-        proven=frozenset(blob.name.split("/")[1] for blob in listed),
+        proofs={blob.name: blob for blob in storage.list(proofs.FOLDER, deep=True)},
         held=frozenset(blob.name for blob in storage.list(holds.FOLDER)),
         removing=frozenset(locks.signs(storage).removing),
     )
@@ -164,20 +167,20 @@ def _judge_manifest(context: Context, scene: _Scene, payload: PayloadName) -> tu
     return True, f"the backup is lost, and older than BACKUP_RETENTION_DAYS={days}"
 
 
-def _key_copies(context: Context, scene: _Scene) -> Iterator[Leftover]:
-    """Decide about key copies of backups that are gone, as after removing both files by hand."""
+def _orphans(context: Context, scene: _Scene) -> Iterator[Leftover]:
+    """Decide about what belongs to backups that are gone, as after removing both files by hand."""
     there = {
         payload.backup_id
         for name in scene.root
         if (payload := names.parse_manifest(name) or names.parse_payload(name))
     }
     days = context.config.settings.backup_retention_days
-    for name, blob in scene.keys.items():
-        backup_id = name.removeprefix("keys/").removesuffix(".json")
+    for name, blob in (*scene.keys.items(), *scene.proofs.items()):
+        backup_id = name.split("/")[1].removesuffix(".json")
         if not names.is_backup_id(backup_id) or backup_id in there:
             continue
         remove = (
             scene.old(blob, timedelta(days=days)) and holds.path_of(backup_id) not in scene.held
         )
-        reason = f"key copy of a backup that is gone; goes after BACKUP_RETENTION_DAYS={days}"
+        reason = f"of a backup that is gone; goes after BACKUP_RETENTION_DAYS={days}"
         yield Leftover(name=name, remove=remove, reason=reason)

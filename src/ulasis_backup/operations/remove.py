@@ -11,8 +11,8 @@ from ulasis_backup.repository import holds, locks, proofs
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.repository import Repository
 
-LONGEST = timedelta(minutes=20)
-"""How long one run removes at the most: its signs count for longer than that."""
+LONGEST = timedelta(minutes=5)
+"""How long one run removes at the most, well within the time that its signs count."""
 
 
 def remove(

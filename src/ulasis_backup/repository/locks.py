@@ -23,7 +23,7 @@ from ulasis_backup.storage.base import Storage
 FOLDER = "locks"
 READING = f"{FOLDER}/reading-"
 REMOVING = f"{FOLDER}/removing-"
-REMOVING_LASTS = timedelta(hours=1)
+REMOVING_LASTS = timedelta(minutes=15)
 """How long a sign of removing counts. A prune stops removing well before."""
 
 _END_BYTES = 8
@@ -59,7 +59,7 @@ def refuse_removed(storage: Storage, backup_id: str) -> None:
     since = signs(storage).removing.get(backup_id)
     if since is not None and marks.now(storage) - since < REMOVING_LASTS:
         message = f"a prune is removing {backup_id}"
-        hint = "choose another backup; if that prune was killed, this one answers again in an hour"
+        hint = "choose another backup; if that prune was killed, it answers again in 15 minutes"
         raise Busy(message, hint=hint)
 
 
