@@ -101,6 +101,7 @@ def pruned_document(done: Pruned) -> dict[str, Any]:
         "removed_bytes": done.bytes,
         "leftovers_removed": done.swept,
         "listed": objects.listed if objects else 0,
+        "waiting": objects.waiting if objects else 0,
         "deleted": objects.deleted.objects if objects else 0,
         "deleted_bytes": objects.deleted.bytes if objects else 0,
         "grace_hours": objects.grace.total_seconds() / 3600 if objects else None,
@@ -121,11 +122,11 @@ def pruned_lines(done: Pruned) -> list[str]:
     if objects and objects.deleted.objects:
         deleted = objects.deleted
         lines.append(f"{deleted.objects:,} objects deleted ({size(deleted.bytes)})")
-    if objects and objects.listed:
+    if objects and objects.waiting:
         hours = objects.grace.total_seconds() / 3600
         lines.append(
-            f"{objects.listed:,} more objects are needed by no backup; a prune after {hours:g} "
-            "hours deletes them"
+            f"{objects.waiting:,} more objects are needed by no backup ({objects.listed:,} since "
+            f"the last prune); a prune deletes each {hours:g} hours after it was found"
         )
     return lines
 

@@ -19,7 +19,11 @@ from ulasis_backup.streams.pipeline import Chunks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """What a finished capture contained, and what has to be said about it."""
+    """What a finished capture contained, and what has to be said about it.
+
+    ``known`` are those of the ``fallbacks`` that the last backup was made with, too: they are
+    recorded again, and not told every night.
+    """
 
     program: str
     plain: Plain
@@ -31,6 +35,7 @@ class Captured:
     fallbacks: tuple[str, ...]
     warnings: tuple[str, ...]
     shared: Shared | None = None
+    known: tuple[str, ...] = ()
 
 
 class Capture(Protocol):

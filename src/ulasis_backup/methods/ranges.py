@@ -6,9 +6,9 @@ and is stored once. What grew is cut while it is read; ranges that became small 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from ulasis_backup.methods.index import Range, TableRows
 from ulasis_backup.mysql.keys import Boundary, Key
@@ -44,19 +44,22 @@ def spans(
     bounds: tuple[int, int] | None,
     size: int,
     target: int = TARGET,
-) -> tuple[Span, ...]:
-    """Return the spans of a table, in the order of its *key*; together they cover every row.
+) -> Iterator[Span]:
+    """Yield the spans of a table, in the order of its *key*; together they cover every row.
 
     *before* is the table in the last backup. *bounds* are the smallest and largest value of the
     key's first column where it is an integer, *size* roughly the bytes of all rows.
     """
     if key is None or not key.cuttable:
-        return (Span(begin=None, end=None, limit=target, base=_only(before)),)
+        yield Span(begin=None, end=None, limit=target, base=_only(before))
+        return
     if before is not None and before.head.key == key and before.ranges:
-        return _inherited(before.ranges, target)
+        yield from _inherited(before.ranges, target)
+        return
     points = _points(bounds, size, target) if key.by_integer and bounds else ()
     edges = [None, *((b"%d" % point,) for point in points), None]
-    return tuple(Span(begin=begin, end=end, limit=target) for begin, end in pairwise(edges))
+    for begin, end in pairwise(edges):
+        yield Span(begin=begin, end=end, limit=target)
 
 
 def _only(before: TableRows | None) -> Range | None:
@@ -64,17 +67,19 @@ def _only(before: TableRows | None) -> Range | None:
     return before.ranges[0] if before is not None and len(before.ranges) == 1 else None
 
 
-def _inherited(ranges: Sequence[Range], target: int) -> tuple[Span, ...]:
-    groups = list(_joined(ranges, target))
+def _inherited(ranges: Iterable[Range], target: int) -> Iterator[Span]:
     # The first range of a table has no lower bound, the last none above: rows may come anywhere.
-    edges = [None, *(group[0].begin for group in groups[1:]), None]
-    return tuple(
-        Span(begin=begin, end=end, limit=2 * target, base=max(group, key=lambda part: part.bytes))
-        for group, (begin, end) in zip(groups, pairwise(edges), strict=True)
-    )
+    begin: Boundary | None = None
+    for group, following in pairwise(chain(_joined(ranges, target), [None])):
+        if group is None:
+            break
+        end = following[0].begin if following else None
+        base = max(group, key=lambda part: part.bytes)
+        yield Span(begin=begin, end=end, limit=2 * target, base=base)
+        begin = end
 
 
-def _joined(ranges: Sequence[Range], target: int) -> Iterator[list[Range]]:
+def _joined(ranges: Iterable[Range], target: int) -> Iterator[list[Range]]:
     group: list[Range] = []
     for part in ranges:
         if group and sum(one.bytes for one in group) + part.bytes > target // SMALL:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import queue
+import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import Protocol
 
+from ulasis_backup.methods.crew import shared
 from ulasis_backup.methods.index import Index, Range, TableHead, TableRows
 from ulasis_backup.methods.look import RowsOptions, SeenTable
 from ulasis_backup.methods.ranges import Span, spans
 from ulasis_backup.model import Flavour, ServerVersion
 from ulasis_backup.mysql.columns import rows_select
-from ulasis_backup.mysql.commands import end_sessions
 from ulasis_backup.mysql.keys import TEXTS, Boundary, bounds, condition
 from ulasis_backup.mysql.rows import fields
 from ulasis_backup.mysql.server import Server, quote
@@ -37,10 +35,15 @@ class _Task:
 
     table: SeenTable
     span: Span
+    last: bool
 
 
-_Pending = tuple[SeenTable, list[Future[list[Range]]]]
-"""A table, and the pieces of it that are being read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """What was found in the span of a task."""
+
+    task: _Task
+    ranges: list[Range]
 
 
 class Stopped(Exception):
@@ -48,7 +51,7 @@ class Stopped(Exception):
 
 
 class RowsReader:
-    """Reads all tables of one moment through several sessions."""
+    """Reads all tables of one moment through several sessions, once."""
 
     def __init__(
         self,
@@ -59,94 +62,67 @@ class RowsReader:
         options: RowsOptions,
         on_bytes: Callable[[int], None] | None = None,
     ) -> None:
-        self._free: queue.SimpleQueue[Server] = queue.SimpleQueue()
-        for session in sessions:
-            self._free.put(session)
         self._sessions = tuple(sessions)
         self._keep = keep
         self._before = _by_name(before, sessions[0].version)
         self._options = options
         self._stop = threading.Event()
-        self._failure: BaseException | None = None
         self._counting = threading.Lock()
         self._done = 0
         self._on_bytes = on_bytes
+        self._todo: Iterator[SeenTable] = iter(())
+        self._planned: Iterator[_Task] = iter(())
 
-    def read(self, tables: Sequence[SeenTable]) -> Generator[TableRows, None, None]:
+    def read(self, tables: Iterable[SeenTable]) -> Generator[TableRows, None, None]:
         """Yield each of *tables* with its ranges, in order.
 
-        Raises QueryFailed, ServerUnreachable, StorageError: the first error of any session, as
-        soon as its table's turn comes or another stops for it. Then all sessions have stopped, and
-        are ended, as when the reading is given up.
+        Raises QueryFailed, ServerUnreachable, StorageError: the first error of any session. Then
+        all sessions have stopped, and are ended, as when the reading is given up.
         """
-        with ThreadPoolExecutor(len(self._sessions), thread_name_prefix="rows") as pool:
-            pending: deque[_Pending] = deque()
-            try:
-                for table in tables:
-                    planned = self._plan(table)
-                    pending.append((table, [pool.submit(self._work, task) for task in planned]))
-                while pending:
-                    table, parts = pending[0]
-                    yield _assembled(table.head, [one for part in parts for one in part.result()])
+        self._todo = iter(tables)
+        pieces = shared(self._sessions, self._take, self._work, stop=self._stop)
+        with contextlib.closing(pieces):
+            ranges: list[Range] = []
+            for piece in pieces:
+                ranges += piece.ranges
+                if piece.task.last:
+                    yield _assembled(piece.task.table.head, ranges)
                     # With it go the rows of small tables.
-                    pending.popleft()
-            except BaseException as error:
-                self._give_up(pending)
-                if isinstance(error, Stopped):
-                    raise self._failure or error from None
-                raise
+                    ranges = []
 
-    def _give_up(self, pending: Iterable[_Pending]) -> None:
-        """Let all sessions stop, also one that waits for a server that sorts for an hour."""
-        self._stop.set()
-        for _, parts in pending:
-            for part in parts:
-                part.cancel()
-        end_sessions(self._sessions)
+    def _take(self, server: Server) -> _Task | None:
+        """Return the next span; a table is looked at when its first one is asked for."""
+        while (task := next(self._planned, None)) is None:
+            table = next(self._todo, None)
+            if table is None:
+                return None
+            self._planned = self._plan(server, table)
+        return task
 
-    def _plan(self, table: SeenTable) -> list[_Task]:
+    def _plan(self, server: Server, table: SeenTable) -> Iterator[_Task]:
         head = table.head
         found = spans(
             head.key,
             self._before.get(head.where),
-            bounds=self._bounds(table),
+            bounds=self._bounds(server, table),
             size=table.size,
             target=self._options.target,
         )
-        return [_Task(table=table, span=span) for span in found]
+        with_next = pairwise(chain(found, [None]))
+        return (_Task(table=table, span=a, last=b is None) for a, b in with_next if a)
 
-    def _bounds(self, table: SeenTable) -> tuple[int, int] | None:
+    def _bounds(self, server: Server, table: SeenTable) -> tuple[int, int] | None:
         """Return the smallest and the largest value of a large table's integer key."""
         key = table.head.key
         unknown = table.head.where not in self._before
         if not (key and key.by_integer and unknown and table.size > self._options.target):
             return None
-        with self._session() as server:
-            return bounds(server, *table.head.where, key)
+        return bounds(server, *table.head.where, key)
 
-    @contextmanager
-    def _session(self) -> Iterator[Server]:
-        session = self._free.get()
-        try:
-            yield session
-        finally:
-            self._free.put(session)
-
-    def _work(self, task: _Task) -> list[Range]:
-        try:
-            with self._session() as server:
-                return list(self._ranges(server, task))
-        except Stopped:
-            raise
-        except BaseException as error:
-            with self._counting:
-                self._failure = self._failure or error
-            self._stop.set()
-            raise
+    def _work(self, server: Server, task: _Task) -> _Piece:
+        return _Piece(task=task, ranges=list(self._ranges(server, task)))
 
     def _ranges(self, server: Server, task: _Task) -> Iterator[Range]:
-        if self._stop.is_set():
-            raise Stopped
         head, span = task.table.head, task.span
         begin = span.begin
         for number, packets in enumerate(

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from ulasis_backup.methods import index
 from ulasis_backup.methods.base import Captured
-from ulasis_backup.methods.index import Begin, Index, Range, TableRows
+from ulasis_backup.methods.index import Begin, Index, Range, TableHead, TableRows
 from ulasis_backup.methods.look import RowsOptions, Seen, SeenTable, look, matches, with_positions
 from ulasis_backup.methods.reading import Keep, RowsReader
 from ulasis_backup.methods.summary import Summary, summary_of
@@ -174,6 +174,8 @@ class RowsCapture:
             accounts=moment.seen.accounts,
         )
         found: Summary = summary_of(read, self._data_key)
+        keyless = [table for table in moment.seen.tables if _is_keyless(table.head)]
+        said = f"no key to cut by, read as one stream each: {_some(keyless)}"
         return Captured(
             program="",
             plain=found.plain,
@@ -189,11 +191,20 @@ class RowsCapture:
                 *moment.fallbacks,
                 *_without_rows(moment.seen),
                 *_unfit(moment.seen, self._plan.options),
-                *_peculiar(moment.seen, locked=self._plan.moment.lock_tables),
+                *([said] if keyless else ()),
+                *(_locked(moment.seen) if self._plan.moment.lock_tables else ()),
                 *(said for account in moment.seen.accounts for said in account.not_carried),
             ),
             warnings=tuple(notice.message for notice in self._store.writer.notices),
             shared=self._shared(),
+            known=(said,) if {table.head.where for table in keyless} <= self._keyless() else (),
+        )
+
+    def _keyless(self) -> set[tuple[str, str]]:
+        """Return the tables without a key in the last backup."""
+        before = self._store.before
+        return (
+            {one.head.where for one in before.tables if _is_keyless(one.head)} if before else set()
         )
 
     def _shared(self) -> Shared:
@@ -271,13 +282,14 @@ def _unfit(seen: Seen, options: RowsOptions) -> Iterator[str]:
                 yield f"{option} {pattern}: no table has such a name"
 
 
-def _peculiar(seen: Seen, *, locked: bool) -> Iterator[str]:
+def _is_keyless(head: TableHead) -> bool:
+    return not (head.key and head.key.cuttable)
+
+
+def _locked(seen: Seen) -> Iterator[str]:
     """Yield what is to be said of tables that cannot be read as others are."""
-    keyless = [table for table in seen.tables if not (table.head.key and table.head.key.cuttable)]
-    if keyless:
-        yield f"no key to cut by, read as one stream each: {_some(keyless)}"
     held = [table for table in seen.tables if not table.transactional]
-    if held and locked:
+    if held:
         yield f"without transactions, locked against writing until they were read: {_some(held)}"
 
 

@@ -22,6 +22,9 @@ POLL_SECONDS = 0.5
 CHANGED = frozenset({1146, 1412})
 """Errors of a table that is gone, or that is newer than the snapshot."""
 
+LOCKED = 1205
+"""The error of a table that DDL, or a lock of somebody's, has kept from us for too long."""
+
 WAIT_HINT = f"{HINT}; a longer BACKUP_DDL_WAIT lets DDL wait for longer"
 
 
@@ -77,6 +80,9 @@ class Hold:
                 raise self.changed() from error
             if isinstance(error, QueryFailed) and error.number in CHANGED:
                 message = f"a table changed before it was read ({error.message})"
+                raise SchemaChanged(message, hint=HINT) from error
+            if isinstance(error, QueryFailed) and error.number == LOCKED:
+                message = f"DDL, or somebody's lock, held a table that was needed ({error.message})"
                 raise SchemaChanged(message, hint=HINT) from error
             raise
 

@@ -252,7 +252,8 @@ def _tell(context: Context, run: _Run, captured: Captured, *, stored: Size, seco
             )
         )
     for text in (*captured.fallbacks, *captured.warnings):
-        context.observe(Notice(message=text))
+        if text not in captured.known:
+            context.observe(Notice(message=text))
     facts: tuple[tuple[str, str | int | float], ...] = (
         ("backup", str(run.name)),
         ("plain_bytes", captured.plain.bytes),

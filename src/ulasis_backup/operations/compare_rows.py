@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import CouldNotCheck, UlasisError
 from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.crew import shared
 from ulasis_backup.methods.index import Index, Range, TableHead, TableRows
 from ulasis_backup.methods.ranges import Span
 from ulasis_backup.methods.reading import select
@@ -152,29 +151,26 @@ def _read_tables(
     done = _Counter(context)
     tables = [t for t in wanted.part.tables if t.head.source.table in found]
     with ExitStack() as stack:
-        free: queue.SimpleQueue[Server] = queue.SimpleQueue()
-        for _ in range(jobs):
-            server = stack.enter_context(connect(context.config.reading))
+        sessions = [stack.enter_context(connect(context.config.reading)) for _ in range(jobs)]
+        for server in sessions:
             server.run("SET SESSION character_set_results = NULL")
-            free.put(server)
-
-        def work(task: _Task) -> list[Range]:
-            server = free.get()
-            try:
-                return list(_read(server, task, wanted.epoch, done.add))
-            finally:
-                free.put(server)
-
-        pool = ThreadPoolExecutor(jobs, thread_name_prefix="compare")
-        # After an error, or Ctrl-C, what has not begun does not begin.
-        stack.callback(pool.shutdown, cancel_futures=True)
-        pending = [
-            (table, [pool.submit(work, task) for task in _tasks(table, target)]) for table in tables
-        ]
-        return tuple(
-            replace(table, ranges=tuple(part for future in parts for part in future.result()))
-            for table, parts in pending
+        todo = (task for table in tables for task in _tasks(table, target))
+        pieces = shared(
+            sessions,
+            lambda _: next(todo, None),
+            lambda server, task: (
+                task.head.where,
+                list(_read(server, task, wanted.epoch, done.add)),
+            ),
         )
+        read: dict[tuple[str, str], list[Range]] = {}
+        for where, ranges in stack.enter_context(closing(pieces)):
+            read.setdefault(where, []).extend(ranges)
+    places = [(target, table.head.where[1]) for table in tables]
+    return tuple(
+        replace(table, ranges=tuple(read.get(place, ())))
+        for table, place in zip(tables, places, strict=True)
+    )
 
 
 class _Counter:

@@ -130,7 +130,7 @@ def _bytes(found: Found, gone: set[str]) -> int:
 
 def _facts(done: Pruned) -> tuple[tuple[str, str | int | float], ...]:
     objects = done.objects or PrunedObjects(
-        listed=0, deleted=Deleted(objects=0, bytes=0), grace=timedelta()
+        listed=0, waiting=0, deleted=Deleted(objects=0, bytes=0), grace=timedelta()
     )
     return (
         ("kept", len(done.found.plan.kept)),
@@ -139,4 +139,5 @@ def _facts(done: Pruned) -> tuple[tuple[str, str | int | float], ...]:
         ("deleted", objects.deleted.objects),
         ("bytes", objects.deleted.bytes),
         ("listed", objects.listed),
+        ("waiting", objects.waiting),
     )

@@ -15,14 +15,18 @@ from ulasis_backup.errors import Refused, UlasisError
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.indexes import load_index
 from ulasis_backup.repository import marks, repository
-from ulasis_backup.repository.unreferenced import Deleted, delete_listed, list_unreferenced
+from ulasis_backup.repository.unreferenced import Deleted, delete_listed, list_unreferenced, waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunedObjects:
-    """Objects newly listed as unreferenced, and those that were deleted."""
+    """Objects newly listed as unreferenced, and those that were deleted.
+
+    ``waiting`` objects in all are on a list now, the new ones among them.
+    """
 
     listed: int
+    waiting: int
     deleted: Deleted
     grace: timedelta
 
@@ -36,7 +40,8 @@ def prune_objects(context: Context) -> PrunedObjects:
     storage = context.repository.storage
     deleted = delete_listed(storage, lambda: _referenced(context), grace=grace)
     listed = list_unreferenced(storage, _referenced(context))
-    return PrunedObjects(listed=listed, deleted=deleted, grace=grace)
+    left = waiting(storage)
+    return PrunedObjects(listed=listed, waiting=left, deleted=deleted, grace=grace)
 
 
 def objects_wait(context: Context) -> bool:

@@ -53,6 +53,11 @@ def list_unreferenced(storage: Storage, referenced: AbstractSet[str]) -> int:
     return len(new)
 
 
+def waiting(storage: Storage) -> int:
+    """Return how many objects are on a list: needed by no backup, deleted once it is old enough."""
+    return len({path for one in marks.lists(storage) for path in one.paths})
+
+
 def delete_listed(
     storage: Storage, referenced: Callable[[], AbstractSet[str]], *, grace: timedelta
 ) -> Deleted:
