@@ -9,11 +9,13 @@ import pytest
 
 from support.definitions import again, read, send, shop_and_trap
 from support.portrait import SUPPORT, different, load_script, portrait
-from support.server import run_all
+from support.server import fresh_database, run_all
 from ulasis_backup.mysql import schema
+from ulasis_backup.mysql.creation import create
 from ulasis_backup.mysql.deferred import deferrable, split_keys
+from ulasis_backup.mysql.definitions import read_definitions, read_table
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.server import Server, connect
 
 pytestmark = pytest.mark.server
 
@@ -119,6 +121,28 @@ def test_keys_of_mysql_that_can_wait_give_the_same_table(server: Server) -> None
     assert {"trap_indexes", "trap_tree", "trap_json", "trap_key_generated"} <= splits
     assert {found.name for found in tables if deferrable(server, "shop", found)} == splits
     assert server.query("SHOW TABLES FROM shop") == []
+
+
+def test_keys_of_a_mariadb_can_wait_too_where_a_mysql_shows_them_in_other_words(
+    scratch: ScratchServer, server: Server
+) -> None:
+    """A table is then as it should be when both ways of making it give the same."""
+    made = (
+        "CREATE TABLE parents (id INT PRIMARY KEY, a INT, UNIQUE KEY (a))",
+        (
+            "CREATE TABLE children (id INT PRIMARY KEY, a INT, t TEXT, KEY (t(9)), "
+            "CONSTRAINT up FOREIGN KEY (a) REFERENCES parents (a))"
+        ),
+    )
+    with connect(scratch.login) as mariadb, fresh_database(scratch.login) as database:
+        run_all(mariadb, database, made)
+        found = schema.catalogue(mariadb, database)
+        tables = read_definitions(mariadb, database, found)
+    for table in tables:
+        assert deferrable(server, "shop", table), table.name
+        create(server, "shop", table)
+        assert read_table(server, "shop", table.name) != table, "nothing is shown otherwise"
+        server.run(f"DROP TABLE shop.{table.name}")
 
 
 def test_settings_of_a_mysql_do_not_change_what_is_created(server: Server) -> None:

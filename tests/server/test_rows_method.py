@@ -383,6 +383,18 @@ def test_what_is_not_as_usual_is_named(server: Server, database: str, command: C
     assert not any("usual" in notice for notice in notices)
 
 
+def test_a_table_without_a_key_is_told_once_and_recorded_every_time(
+    server: Server, database: str, command: Command
+) -> None:
+    command = command.having(**ENCRYPTED)
+    run_all(server, database, ["CREATE TABLE keyless (a INT)", "INSERT INTO keyless VALUES (1)"])
+    assert "no key to cut by" in command.run("backup").err
+    assert "no key to cut by" not in command.run("backup").err
+    assert "no key to cut by" in command.run("show", "latest").out
+    run_all(server, database, ["CREATE TABLE another (a INT)"])
+    assert f"{database}.another, {database}.keyless" in command.run("backup").err
+
+
 def test_a_restore_login_needs_no_rights_but_those_that_the_hint_names(
     any_server: ScratchServer, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from ulasis_backup.errors import (
 )
 from ulasis_backup.model import Login, Secret
 from ulasis_backup.mysql import attempt, moments, schema, snapshot
+from ulasis_backup.mysql.hold import Hold
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, quote
 from ulasis_backup.mysql.snapshot import Moment, MomentOptions, one_moment
@@ -378,6 +379,17 @@ def test_without_locks_ddl_is_noticed(server: Server, bank: str, deed: str) -> N
 
     with pytest.raises(SchemaChanged):
         read()
+
+
+def test_a_lock_that_keeps_a_reader_from_its_table_for_too_long_is_a_changed_schema(
+    server: Server, bank: str
+) -> None:
+    """The watcher mostly sees it sooner; on a busy machine the reader's own time is up first."""
+    with connect(server.login) as other, connect(server.login) as reader:
+        run_all(other, bank, ["LOCK TABLES a WRITE"])
+        reader.run("SET SESSION lock_wait_timeout = 1")
+        with pytest.raises(SchemaChanged, match="held a table"), Hold([]).explaining():
+            reader.run(f"SELECT * FROM {quote(bank)}.a")
 
 
 def test_a_reader_that_waits_behind_ddl_gives_way_at_once(server: Server, bank: str) -> None:

@@ -17,7 +17,12 @@ from ulasis_backup.repository import marks
 from ulasis_backup.repository.chains import Stored
 from ulasis_backup.repository.objectfile import name_in, new_epoch, path_of
 from ulasis_backup.repository.objects import ObjectReader, ObjectWriter
-from ulasis_backup.repository.unreferenced import Deleted, delete_listed, list_unreferenced
+from ulasis_backup.repository.unreferenced import (
+    Deleted,
+    delete_listed,
+    list_unreferenced,
+    waiting,
+)
 from ulasis_backup.storage.local import LocalStorage
 
 GRACE = timedelta(days=2)
@@ -59,9 +64,12 @@ def test_what_no_backup_needs_is_deleted_after_the_grace_period(storage: MemoryS
     assert delete_listed(storage, names(needed.name), grace=GRACE).objects == 0
     storage.pass_time(GRACE)
     assert delete_listed(storage, names(needed.name), grace=GRACE).objects == 0
+    # Found once, but waiting for as long as it is there.
+    assert (list_unreferenced(storage, {needed.name}), waiting(storage)) == (0, 1)
     storage.pass_time(timedelta(seconds=1))
     done = delete_listed(storage, names(needed.name), grace=GRACE)
     assert done == Deleted(objects=1, bytes=unneeded.stored)
+    assert waiting(storage) == 0
     assert objects(storage) == {needed.name}
     assert lists(storage) == []
 
