@@ -8,12 +8,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from support.portrait import Portrait, different, load_script, portrait
+from support.portrait import Portrait, different, load_sample, portrait
 from support.server import Command, command_for, fresh_database, run_all
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
@@ -22,7 +21,6 @@ pytestmark = pytest.mark.server
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"
 MARK = "# recipe: restore without ulasis-backup\n"
-SAMPLE = resources.files("ulasis_backup").joinpath("data/sample.sql")
 KEY = os.urandom(32)
 PROGRAMS = (
     "sh", "openssl", "gzip", "mariadb", "od", "tr", "sed", "head", "tail", "wc", "printf", "cat",
@@ -40,8 +38,7 @@ def recipe() -> str:
 def sample(scratch: ScratchServer) -> Iterator[tuple[str, Portrait]]:
     """Return a database that holds the sample, but for digits of FLOAT that no text holds."""
     with fresh_database(scratch.login, "recipe") as name, connect(scratch.login) as server:
-        with resources.as_file(SAMPLE) as path:
-            load_script(server, name, path)
+        load_sample(server, name)
         server.run(f"UPDATE {quote(name)}.topic_weights SET weight = CAST(CONCAT(weight) AS FLOAT)")
         yield name, portrait(server, name)
 

@@ -6,19 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import cryptography
 import pytest
 
-from support.portrait import SUPPORT, Portrait, different, load_script, portrait
+from support.portrait import SUPPORT, Portrait, different, load_sample, load_script, portrait
 from support.server import Command, command_for, fresh_database, make_orders, run_all
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
 
 READER = Path(__file__).parents[2] / "docs" / "examples" / "read_rows_backup.py"
-SAMPLE = resources.files("ulasis_backup").joinpath("data/sample.sql")
 KEY = os.urandom(32).hex()
 SEALED = {"BACKUP_METHOD": "rows", "BACKUP_ENCRYPTION_KEY": KEY}
 GCM = SEALED | {"BACKUP_ENCRYPTION_CIPHER": "aes-256-gcm"}
@@ -77,8 +75,7 @@ def sample(scratch: ScratchServer) -> Iterator[tuple[str, Portrait]]:
     """Return a database that holds the sample, with what it holds."""
     with fresh_database(scratch.login, "alone") as name, connect(scratch.login) as server:
         server.run("SET GLOBAL log_bin_trust_function_creators = 1")
-        with resources.as_file(SAMPLE) as path:
-            load_script(server, name, path)
+        load_sample(server, name)
         yield name, portrait(server, name)
         server.run("SET GLOBAL log_bin_trust_function_creators = 0")
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.portrait import SUPPORT, Portrait, different, load_blocks, load_script, portrait
+from support.portrait import (
+    SUPPORT,
+    Portrait,
+    different,
+    load_blocks,
+    load_sample,
+    load_script,
+    portrait,
+)
 from support.server import Command, command_for, fresh_database
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
@@ -18,7 +25,6 @@ from ulasis_backup.mysql.server import Server, connect, quote
 pytestmark = pytest.mark.server
 
 KEY = os.urandom(32).hex()
-SAMPLE = resources.files("ulasis_backup").joinpath("data/sample.sql")
 UNSIGNED: dict[str, str] = {}
 SIGNED = {"BACKUP_ENCRYPTION_KEY": KEY, "BACKUP_ENCRYPTION_ENABLED": "false"}
 CBC = {"BACKUP_ENCRYPTION_KEY": KEY, "BACKUP_ENCRYPTION_CIPHER": "aes-256-cbc"}
@@ -43,11 +49,6 @@ def sample(scratch: ScratchServer) -> Iterator[tuple[str, Portrait]]:
         load_sample(server, name)
         server.run(f"UPDATE {quote(name)}.topic_weights SET weight = CAST(CONCAT(weight) AS FLOAT)")
         yield name, portrait(server, name)
-
-
-def load_sample(server: Server, database: str) -> None:
-    with resources.as_file(SAMPLE) as path:
-        load_script(server, database, path)
 
 
 def wreck(server: Server, database: str) -> None:
