@@ -1,11 +1,14 @@
 """The method `rows` beside what a user would pick instead, on a generated database of about 1 GB.
 
     python -m benchmarks.rows [--mib 1000] [--runs 3] [--only backup,restore,deltas,days,tables]
+    python -m benchmarks.rows --resume             # what is missing of this commit, then everything
 
 A private server with the binlog on, in a folder that is removed at the end. Peers are mydumper and
 myloader, restic and borg (Debian: `apt-get install mydumper restic borgbackup`); what is not
-installed is left out, loudly. Compare figures only within one run. The exit status is 1 when a
-bound is missed, 2 when a command failed or a restored table was not equal.
+installed is left out, loudly. Compare figures only within one run. Each part is kept
+in `build/benchmarks` when it is measured, so that a run can be put together from parts of one
+commit, with the same options, on one machine; the plot is drawn from there. The exit status is 1
+when a bound is missed, 2 when a command failed or a restored table was not equal.
 """
 
 from __future__ import annotations
@@ -13,10 +16,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +25,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.bench import INSTALL, Bench, Report, load, say, text
+from benchmarks.chart import draw
 from benchmarks.database import Server, build, private_server, size_of_mib
 from benchmarks.measure import Broken
 from benchmarks.parts import backup, days, deltas, restore, tables
+from benchmarks.results import FOLDER, Results, commit, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 EXIT_BROKEN = 2
@@ -55,13 +58,10 @@ def world(arguments: argparse.Namespace) -> Iterator[Bench]:
             yield _bench(arguments, server, folder / "files")
 
 
-def conditions(mib: int) -> str:
+def conditions(results: Results) -> str:
     """Return what the figures depend on, for people who read them later."""
-    version = subprocess.run(["mariadbd", "--version"], text=True, capture_output=True, check=True)
-    return (
-        f"{version.stdout.strip()}; {os.cpu_count()} processors, load before {load()}; "
-        f"{mib} MiB of rows"
-    )
+    options = ", ".join(f"{name} {value}" for name, value in results.options.items())
+    return f"commit {results.commit}; {results.machine}; load before {load()}; {options}"
 
 
 def _bench(arguments: argparse.Namespace, server: Server, folder: Path) -> Bench:
@@ -73,20 +73,25 @@ def _bench(arguments: argparse.Namespace, server: Server, folder: Path) -> Bench
     )  # fmt: skip
 
 
-def _measure(bench: Bench, arguments: argparse.Namespace) -> list[Report]:
-    """Run the parts; each is printed as soon as it is done."""
-    reports = []
-    if set(arguments.only) != {"days"}:
-        build(bench.server, size_of_mib(arguments.mib))
-    for name, part in PARTS.items():
-        if name in arguments.only:
-            say(f"part: {name}")
-            report = part(bench)
-            notes = [*report.notes, f"load average at the end: {load()}"]
-            reports.append(replace(report, notes=notes))
-            if not arguments.json:
-                print(text(reports[-1]), flush=True)
-    return reports
+def _measure(bench: Bench, results: Results, wanted: Sequence[str], mib: int) -> None:
+    """Run the parts; each is kept as soon as it is done."""
+    if set(wanted) != {"days"}:
+        build(bench.server, size_of_mib(mib))
+    for name in wanted:
+        say(f"part: {name}")
+        report = PARTS[name](bench)
+        notes = [*report.notes, f"load average at the end: {load()}"]
+        report = replace(report, notes=notes)
+        results.keep(name, report)
+        say(f"kept in {results.path}")
+
+
+def _results(arguments: argparse.Namespace) -> Results:
+    options = {name: getattr(arguments, name) for name in ("mib", "runs", "days", "days_mib")}
+    return Results(
+        folder=arguments.results, commit=commit(), machine=machine(),
+        options=options | {"ours": int(not arguments.without_ours)},
+    )  # fmt: skip
 
 
 def _parts(words: str) -> Sequence[str]:
@@ -109,7 +114,9 @@ def _arguments() -> argparse.Namespace:
     add("--only", type=_parts, default=list(PARTS), help=f"some of {','.join(PARTS)}")
     add("--days", type=int, default=30, help="how many days")
     add("--days-mib", type=int, default=200, help="MiB of rows on the first day")
-    add("--plot", type=Path, default=temp / "ulasis-backup-days.png", help="PNG file of the days")
+    add("--plot", type=Path, default=FOLDER / "days.png", help="PNG file of the days")
+    add("--results", type=Path, default=FOLDER, help="where figures are kept")
+    add("--resume", action="store_true", help="measure only what is not kept of this commit yet")
     add("--command", type=Path, default=command, help="our command")
     add("--without-ours", action="store_true", help="the peers alone; nothing is judged")
     add("--json", action="store_true", help="print one JSON document")
@@ -120,19 +127,36 @@ def main() -> int:
     """Measure, print, and return the exit status."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_ENDED))
-    said = conditions(arguments.mib)
-    if not arguments.json:
-        print(f"{said}\n", flush=True)
+    results = _results(arguments)
+    said = conditions(results)
+    kept = results.parts() if arguments.resume else {}
+    wanted = [name for name in PARTS if name in arguments.only and name not in kept]
     try:
-        with world(arguments) as bench:
-            reports = _measure(bench, arguments)
+        if wanted:
+            with world(arguments) as bench:
+                _measure(bench, results, wanted, arguments.mib)
     except Broken as problem:
         print(f"broken: {problem}", file=sys.stderr)
         return EXIT_BROKEN
+    found = results.parts()
+    reports = [found[name] for name in PARTS if name in arguments.only]
+    _show(said, reports, found.get("days"), arguments)
+    return 0 if all(bound.met for report in reports for bound in report.bounds) else 1
+
+
+def _show(
+    said: str, reports: Sequence[Report], days: Report | None, arguments: argparse.Namespace
+) -> None:
+    """Print all parts that were asked for, whenever they were measured, and draw the days."""
     if arguments.json:
         document = {"conditions": said, "parts": [asdict(report) for report in reports]}
         print(json.dumps(document, indent=2))
-    return 0 if all(bound.met for report in reports for bound in report.bounds) else 1
+    else:
+        print("\n".join([f"{said}\n", *(text(report) for report in reports)]))
+    totals = days.figures.get("stored_megabytes") if days else None
+    if isinstance(totals, dict) and totals:
+        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+        draw(totals, arguments.plot)
 
 
 if __name__ == "__main__":

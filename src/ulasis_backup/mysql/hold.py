@@ -89,26 +89,33 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What the watcher works with: DDL on *databases* may wait behind *hold* for *wait* s."""
+    """What the watcher works with: DDL on *databases* may wait behind *hold* for *wait* s.
+
+    ``ready`` is set when it has begun to look, or has failed.
+    """
 
     login: Login
     hold: Hold
     databases: tuple[str, ...]
     wait: int
+    ready: threading.Event
     done: threading.Event
 
 
 @contextlib.contextmanager
 def watched(login: Login, hold: Hold, *, databases: Sequence[str], wait: int) -> Iterator[None]:
-    """Let DDL through that has waited behind *hold* for *wait* seconds.
+    """Let DDL through that has waited behind *hold* for *wait* seconds; the watcher looks already.
 
     Without PROCESS only our own sessions are seen.
     """
-    done = threading.Event()
-    watch = Watch(login=login, hold=hold, databases=tuple(databases), wait=wait, done=done)
+    ready, done = threading.Event(), threading.Event()
+    watch = Watch(
+        login=login, hold=hold, databases=tuple(databases), wait=wait, ready=ready, done=done
+    )
     watcher = threading.Thread(target=_watch, args=(watch,), name="ddl-watcher", daemon=True)
     watcher.start()
     try:
+        ready.wait()
         yield
     finally:
         done.set()
@@ -118,12 +125,15 @@ def watched(login: Login, hold: Hold, *, databases: Sequence[str], wait: int) ->
 def _watch(watch: Watch) -> None:
     try:
         with connect(watch.login) as server:
+            watch.ready.set()
             _watch_with(server, watch)
     except ServerError as error:
         # Without a watcher nobody may be kept waiting.
         reason = f"the watcher for waiting DDL failed ({error.message})"
         with contextlib.suppress(ServerError), connect(watch.login) as server:
             watch.hold.give_way(server, reason)
+    finally:
+        watch.ready.set()
 
 
 def _watch_with(server: Server, watch: Watch) -> None:
