@@ -31,7 +31,9 @@ from pydantic import (
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.model import Login, Secret
 
-SECRETS = ("backup_encryption_key", "db_password", "db_restore_password", "slack_webhook_url",
+SECRETS = (
+    "backup_encryption_key", "db_password", "db_restore_password", "slack_webhook_url",
+    "backup_alert_urls", "backup_ping_url", "smtp_password",
     "backup_pushgateway_url",
 )  # fmt: skip
 FLAGS = {
@@ -50,6 +52,12 @@ KEY_HINT = "run `ulasis-backup keys generate`, keep the key apart from the backu
 
 def _empty_is_unset(value: object) -> object:
     return None if value == "" else value
+
+
+def _true_means_starttls(value: object) -> object:
+    """Understand what applications, with which we may share these variables, write."""
+    text = str(value).lower()
+    return {"true": "starttls", "1": "starttls", "false": "none", "0": "none"}.get(text, value)
 
 
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
@@ -222,9 +230,56 @@ class Settings(BaseModel):
         None, description="File that holds the restore password."
     )
     slack_webhook_url: OptionalSecret = Field(
-        None, description="Accepted; used by alerts, which are not built yet."
+        None, description="Webhook of Slack, or of what speaks its format, that gets alerts."
     )
     slack_webhook_url_file: OptionalPath = Field(None, description="File that holds the URL.")
+    backup_alert_urls: OptionalSecret = Field(
+        None, description="Addresses of apprise that get alerts: `a,b`."
+    )
+    backup_alert_urls_file: OptionalPath = Field(
+        None, description="File that holds the addresses, one a line."
+    )
+    backup_alert_mail_to: str = Field("", description="Mail addresses that get alerts: `a,b`.")
+    backup_alert_mail_from: str = Field(
+        "", description="Sender of these mails; ulasis-backup@ this host when empty."
+    )
+    smtp_host: str = Field("localhost", min_length=1, description="Mail server.")
+    smtp_port: int = Field(
+        0, ge=0, le=65535, description="Its port; 0: 587, 465 with `tls`, 25 with `none`."
+    )
+    smtp_tls: Annotated[
+        Literal["", "starttls", "tls", "none"], BeforeValidator(_true_means_starttls)
+    ] = Field("", description="TLS to it; empty: `none` on this machine, else `starttls`.")
+    smtp_user: str = Field("", description="Login at the mail server; empty: without one.")
+    smtp_password: OptionalSecret = Field(None, description="Its password.")
+    smtp_password_file: OptionalPath = Field(None, description="File that holds the password.")
+    backup_alert_remind_hours: int = Field(
+        24, ge=1, description="Hours after which an open incident is told of again."
+    )
+    backup_alert_on_success: bool = Field(
+        default=False, description="Also tell of runs in which all went well."
+    )
+    backup_ping_url: OptionalSecret = Field(
+        None,
+        description="Address of a dead-man's switch that `backup` calls: with `/start`, plain, or "
+        "with `/fail`.",
+    )
+    backup_ping_url_file: OptionalPath = Field(None, description="File that holds the address.")
+    backup_hook_before_backup: str = Field(
+        "", description="Command before `backup`; when it fails, nothing is done."
+    )
+    backup_hook_after_backup: str = Field("", description="Command after `backup`.")
+    backup_hook_before_restore: str = Field("", description="Command before `restore`.")
+    backup_hook_after_restore: str = Field("", description="Command after `restore`.")
+    backup_hook_before_verify: str = Field(
+        "", description="Command before `verify`, `verify-all` and `test-restore`."
+    )
+    backup_hook_after_verify: str = Field("", description="Command after them.")
+    backup_hook_before_prune: str = Field("", description="Command before `prune`.")
+    backup_hook_after_prune: str = Field("", description="Command after `prune`.")
+    backup_hook_timeout: int = Field(
+        300, ge=1, description="Seconds after which a hook is ended, and has failed."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

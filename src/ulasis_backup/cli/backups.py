@@ -86,7 +86,7 @@ def backup(
     kind = Kind.SCHEDULED if scheduled else Kind.MANUAL
     made: list[MadeBackup] = []
     failed: list[tuple[str, UlasisError]] = []
-    with session.context() as world:
+    with session.run("backup") as world:
         with failing(world):
             wanted = requests(world, kind=kind, note=note, allow_partial=allow_partial)
         for request in wanted:

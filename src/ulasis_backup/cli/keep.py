@@ -47,7 +47,7 @@ def prune(
 
     session: Session = context.obj
     wish = Wish(after_failure=after_failure)
-    with session.context() as world:
+    with session.context() if dry_run else session.run("prune") as world:
         act = operation.plan_prune if dry_run else operation.prune
         done = act(world, wish)
     document = pruned_document(done) | {"dry_run": dry_run, **_decisions(done)}

@@ -16,6 +16,7 @@ import typer
 
 from ulasis_backup import __version__, errors
 from ulasis_backup.cli import (
+    alerts,
     backups,
     keep,
     repository,
@@ -47,6 +48,7 @@ for module in (
     restores,
     statuses,
     schedules,
+    alerts,
     setup,
 ):
     module.register(app)
@@ -161,10 +163,22 @@ def main() -> NoReturn:
     """Run the command line and end the process with the exit code of what happened."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.stdout, sys.stderr = Forgiving(sys.stdout, 1), Forgiving(sys.stderr, 2)
-    code = _run(_json_first(sys.argv[1:]))
+    code = _end(_run(_json_first(sys.argv[1:])))
     # What was done and said is done: a signal on the way out changes its exit code no more.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
+
+
+def _end(code: int) -> int:
+    """Let hooks, pings and alerts follow; whatever becomes of them, *code* is what happened."""
+    session = session_of(sys.argv)
+    try:
+        return session.end(code)
+    except (Terminated, KeyboardInterrupt):
+        session.warn("stopped by a signal while alerts were sent; they are sent later")
+    except Exception as error:  # noqa: BLE001 (the run is over; its outcome stands)
+        session.warn(f"unexpected {type(error).__name__} after the run; this is a fault of ours")
+    return code
 
 
 def _json_first(arguments: list[str]) -> list[str]:

@@ -79,7 +79,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
     session.override(backup_jobs=jobs)
     done: list[Restored] = []
     failed: tuple[str, UlasisError] | None = None
-    with session.context() as world:
+    with session.context() if dry_run else session.run("restore") as world:
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
             name=payload or restorable_backup(world, name),
@@ -95,6 +95,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             allow_unauthenticated=allow_unauthenticated,
             dry_run=dry_run,
         )
+        session.about(str(request.name))
         asked = (lambda _: True) if yes else (lambda plan: _ask(session, plan))
         databases = operation.databases_of(world, request)
         operation.refuse_missing_rights(world, request, databases)

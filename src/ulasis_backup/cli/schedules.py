@@ -123,7 +123,9 @@ def daemon(context: typer.Context) -> None:
     # What a daemon does is worth its lines, also on a terminal.
     configure(max(1, session.verbosity), "json" if session.json_log else "text")
     with _metrics(config):
-        operation.run(operation.plan_daemon(config), log_events())
+        operation.run(
+            operation.plan_daemon(config), log_events(), idle=lambda: _send_alerts(session, config)
+        )
 
 
 @contextmanager
@@ -144,6 +146,21 @@ def _metrics(config: Config) -> Iterator[None]:
 
     with served(config.settings.backup_metrics_listen, page):
         yield
+
+
+def _send_alerts(session: Session, config: Config) -> None:
+    """Send what runs could not send, and reminders; a channel that fails is tried again later."""
+    from ulasis_backup.observers import notify  # noqa: PLC0415
+    from ulasis_backup.operations.context import now  # noqa: PLC0415
+
+    try:
+        alerts = notify.alerts_of(config)
+        done = notify.flush(alerts, now=now()) if notify.due(alerts, now=now()) else notify.Sent()
+    except Exception as error:  # noqa: BLE001 (alerts must not end the schedule)
+        session.warn(f"unexpected {type(error).__name__} while alerts were sent")
+        return
+    for problem in done.problems:
+        session.warn(f"an alert was not sent: {problem}", "it is tried again")
 
 
 def _plan(session: Session, system: str, log: Path | None, *, program: str, folder: str) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ulasis_backup.cli.runs import Run
     from ulasis_backup.config import Config
+    from ulasis_backup.events import Observe
     from ulasis_backup.operations.context import Context
 
 _LAST: list[Session] = []
@@ -33,6 +35,7 @@ class Session:
     json: bool = False
     verbosity: int = 0
     json_log: bool = False
+    running: Run | None = None
 
     def __post_init__(self) -> None:
         _LAST[:] = [self]
@@ -54,18 +57,50 @@ class Session:
     @contextmanager
     def context(self) -> Iterator[Context]:
         """Put together what the operations need, with log lines or progress bars listening."""
+        with self._world(self.config(), lambda observe: observe) as world:
+            yield world
+
+    @contextmanager
+    def run(self, operation: str) -> Iterator[Context]:
+        """Do the same for *operation*, which hooks, the dead-man's ping and alerts accompany.
+
+        What comes after it happens in ``end``, when the exit code is known.
+        """
+        from ulasis_backup.cli.runs import Run  # noqa: PLC0415
+
+        config = self.config()
+        self.running = Run(operation, config, at_terminal=self.may_ask())
+        self.running.begin()
+        with self._world(config, self.running.watching) as world:
+            yield world
+
+    def end(self, code: int) -> int:
+        """Tell whoever is to know how the run ended, and return its exit code."""
+        return self.running.end(code, self) if self.running else code
+
+    def about(self, backup: str) -> None:
+        """Note that the run is about this *backup*."""
+        if self.running:
+            self.running.about(backup)
+
+    def trouble(self, message: str, hint: str = "") -> None:
+        """Note what went wrong, in words, for alerts; nothing is printed."""
+        if self.running:
+            self.running.trouble(message, hint)
+
+    @contextmanager
+    def _world(self, config: Config, watching: Callable[[Observe], Observe]) -> Iterator[Context]:
         from ulasis_backup.app import build  # noqa: PLC0415
         from ulasis_backup.observers.log import log_events  # noqa: PLC0415
 
-        config = self.config()
         console = self.errors()
         if self.json or self.verbosity != 0 or not console.is_terminal:
-            yield build(config, log_events())
+            yield build(config, watching(log_events()))
             return
         from ulasis_backup.observers.progress import progress_bars  # noqa: PLC0415
 
         with progress_bars(console) as observe:
-            yield build(config, observe)
+            yield build(config, watching(observe))
 
     def show(self, document: Any, *text: str | Table) -> None:  # noqa: ANN401 (JSON)
         """Print *document* as JSON, or else *text*: lines and tables."""
@@ -88,10 +123,12 @@ class Session:
 
     def complain(self, message: str, hint: str = "") -> None:
         """Say that something failed although the run goes on: a line with ERROR, even if quiet."""
+        self.trouble(message, hint)
         typer.echo(_line("ERROR", message, hint), err=True)
 
     def fail(self, message: str, hint: str, code: int) -> None:
         """Say what went wrong: a line with ERROR, a line with HINT; with ``--json`` also there."""
+        self.trouble(message, hint)
         if self.json_log:
             from ulasis_backup.observers.log import log_error  # noqa: PLC0415
 

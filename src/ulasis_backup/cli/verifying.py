@@ -33,8 +33,9 @@ def verify(
     from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.run("verify") as world:
         payload = chosen_backup(world, name)
+        session.about(str(payload))
         found = operation.verify(world, payload, allow_unauthenticated=allow_unauthenticated)
     session.show(_document(found), *_lines(found))
     for warning in found.warnings:
@@ -70,7 +71,7 @@ def verify_all(
     session: Session = context.obj
     days = None if stale is None else timedelta(days=stale)
     selection = operation.Selection(stale=days, percent=percent, restart=restart)
-    with session.context() as world:
+    with session.run("verify-all") as world:
         planned = operation.plan(world, selection)
         found = list(operation.verify_all(world, planned))
         if not found and not planned.listing.entries:
@@ -127,7 +128,11 @@ def _summary(planned: Plan, found: Sequence[Verification]) -> list[str]:
 def _exit(session: Session, found: Sequence[Verification]) -> None:
     """Say what is wrong where nobody overlooks it, and end with the status that says so."""
     bad = [entry for entry in found if entry.problem]
-    if not session.json:
+    if session.json:
+        for entry in bad:
+            if entry.problem:
+                session.trouble(f"{entry.name}: {entry.problem.message}", entry.problem.hint)
+    else:
         for entry in found:
             for warning in entry.warnings:
                 session.warn(f"{entry.name}: {warning}")

@@ -96,8 +96,10 @@ def local_zone() -> tzinfo:
     return datetime.now(UTC).astimezone().tzinfo or UTC
 
 
-def run(daemon: Daemon, observe: Observe) -> None:
+def run(daemon: Daemon, observe: Observe, *, idle: Callable[[], None] = lambda: None) -> None:
     """Do the jobs at their times, one after the other, until SIGTERM or SIGINT comes.
+
+    Between them *idle* is called, at least every LONGEST_WAIT seconds.
 
     A signal reaches the job that runs, which rolls back or finishes; then this returns. Raises
     SettingsError if the state cannot be kept.
@@ -114,6 +116,8 @@ def run(daemon: Daemon, observe: Observe) -> None:
                 _write(daemon.state, last)
                 _do(daemon, job, stop, observe)
                 _say_next(daemon, observe)
+            if not stop.is_set():
+                idle()
             moment, _ = next_due(daemon.jobs, datetime.now(daemon.zone))
             seconds = (moment - datetime.now(daemon.zone)).total_seconds()
             stop.wait(max(0.0, min(LONGEST_WAIT, seconds)))

@@ -1,0 +1,272 @@
+"""Alerts: tell people of incidents, once, soon, and without ever harming what they are about.
+
+``report`` notes what was found in the book on disk and sends; what could not be sent stays there
+for the next run, the daemon, or ``alert flush``. Nothing here raises for a channel that fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ulasis_backup.config import Config
+from ulasis_backup.observers import book as books
+from ulasis_backup.observers.book import Shelf, shelf_of
+from ulasis_backup.observers.channels import Channel, NotSent, channels_of
+from ulasis_backup.observers.discretion import discreet, secrets_of
+from ulasis_backup.observers.incidents import (
+    Book,
+    Incident,
+    Message,
+    Severity,
+    after_try,
+    enter,
+    expired,
+    message,
+    queued,
+    reminded,
+    sendable,
+)
+
+SECONDS = 15.0
+"""The longest that a run may be held up by its alerts, all channels together."""
+
+Results = dict[str, dict[str, str]]
+"""By message and channel what came of a try: why it failed, "" when it was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """Who is told, where that is remembered, and what must not be told."""
+
+    channels: tuple[Channel, ...]
+    shelf: Shelf
+    remind: timedelta
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What came of sending: messages that left the queue, those that wait, and what went wrong."""
+
+    sent: int = 0
+    waiting: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def alerts_of(config: Config) -> Alerts:
+    """Return the alerts that the settings ask for."""
+    settings = config.settings
+    return Alerts(
+        channels=channels_of(settings),
+        shelf=shelf_of(config),
+        remind=timedelta(hours=settings.backup_alert_remind_hours),
+        secrets=secrets_of(settings),
+    )
+
+
+def report(
+    alerts: Alerts,
+    found: Iterable[Incident],
+    *,
+    checked: Collection[str],
+    now: datetime,
+    relief: str = "",
+    also: Iterable[Message] = (),
+    seconds: float = SECONDS,
+) -> Sent:
+    """Note what was *found* among the incidents *checked*, and tell of what has changed.
+
+    Open incidents among *checked* (keys, or beginnings that end with ``/``) that were not found
+    are over, by *relief*. *also* are messages without an incident. Returns in *seconds*; nothing
+    is raised: what went wrong stands in the answer. Without channels nothing happens.
+    """
+    if not alerts.channels:
+        return Sent()
+    safe = tuple(_discreet_incident(alerts, incident) for incident in found)
+    more = tuple(_discreet_message(alerts, entry) for entry in also)
+
+    def changed(book: Book) -> Book:
+        entered = enter(
+            book, safe, checked=checked, now=now, remind=alerts.remind,
+            relief=discreet(relief, alerts.secrets),
+        )  # fmt: skip
+        return queued(entered, more)
+
+    try:
+        books.change(alerts.shelf, changed)
+    except OSError as error:
+        return _without_book(alerts, changed(Book()), error, seconds=seconds)
+    return flush(alerts, now=now, seconds=seconds)
+
+
+def flush(
+    alerts: Alerts, *, now: datetime, seconds: float = SECONDS, at_once: bool = False
+) -> Sent:
+    """Send what waits and whose time has come, or *at_once* everything; add reminders that are due.
+
+    Raises nothing; see ``report``.
+    """
+    if not alerts.channels:
+        return Sent()
+    started = time.monotonic()
+    try:
+        book = books.change(
+            alerts.shelf,
+            lambda book: expired(reminded(book, now=now, remind=alerts.remind), now=now),
+        )
+        if not book.queue:
+            return Sent()
+        with books.locked(alerts.shelf.sending, seconds=seconds):
+            left = seconds - (time.monotonic() - started)
+            return _send_waiting(alerts, now=now, seconds=max(1.0, left), at_once=at_once)
+    except OSError as error:
+        return Sent(problems=(_state_trouble(alerts.shelf.book, error),))
+
+
+def due(alerts: Alerts, *, now: datetime) -> bool:
+    """Tell whether ``flush`` would have something to do; cheap, for a loop."""
+    if not alerts.channels:
+        return False
+    try:
+        book = books.read(alerts.shelf)
+    except OSError:
+        return False
+    return bool(sendable(book, now=now)) or reminded(book, now=now, remind=alerts.remind) != book
+
+
+def read(alerts: Alerts) -> Book:
+    """Return what is open and what waits. Raises OSError."""
+    return books.read(alerts.shelf)
+
+
+def test(alerts: Alerts, *, now: datetime, where: str) -> tuple[tuple[Channel, str], ...]:
+    """Send a test to each channel and return what came of it, "" for sent. Nothing is kept."""
+    text = f"This is only a test: alerts of ulasis-backup arrive here.\nWhere:  {where}"
+    sample = message(Severity.INFO, "test of the alerts", text, now=now)
+    results = deliver((sample,), alerts.channels, seconds=SECONDS).get(sample.id, {})
+    return tuple((channel, results.get(channel.id, "not tried")) for channel in alerts.channels)
+
+
+def deliver(messages: Sequence[Message], channels: Iterable[Channel], *, seconds: float) -> Results:
+    """Send *messages* to the *channels* that lack them, all channels at once, within *seconds*.
+
+    A channel that failed once is not asked again; what was not tried is not in the answer.
+    """
+    workers = [_Worker(channel, messages) for channel in channels]
+    deadline = time.monotonic() + seconds
+    for worker in workers:
+        worker.start()
+    found: Results = {}
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        for identity, reason in worker.results(seconds):
+            found.setdefault(identity, {})[worker.channel.id] = reason
+    return found
+
+
+class _Worker(threading.Thread):
+    """Sends to one channel, message after message, until one fails."""
+
+    def __init__(self, channel: Channel, messages: Sequence[Message]) -> None:
+        # A daemon: one that hangs must not keep the process alive.
+        super().__init__(daemon=True)
+        self.channel = channel
+        self._wanted = [entry for entry in messages if channel.id not in entry.delivered]
+        self._done: list[tuple[str, str]] = []
+
+    def run(self) -> None:
+        """Send, and note what came of it."""
+        for entry in self._wanted:
+            try:
+                self.channel.send(entry)
+            except NotSent as error:
+                self._done.append((entry.id, str(error)))
+                return
+            except Exception as error:  # noqa: BLE001 (a traceback could show the address)
+                self._done.append((entry.id, type(error).__name__))
+                return
+            self._done.append((entry.id, ""))
+
+    def results(self, seconds: float) -> Iterator[tuple[str, str]]:
+        """Yield what is known now; the one that still hangs has failed."""
+        done = list(self._done)
+        yield from done
+        if self.is_alive() and len(done) < len(self._wanted):
+            yield self._wanted[len(done)].id, f"no answer in {seconds:.0f} s"
+
+
+def _send_waiting(alerts: Alerts, *, now: datetime, seconds: float, at_once: bool) -> Sent:
+    # Read again: another run may have sent while this one waited for its turn.
+    before = books.read(alerts.shelf)
+    chosen = before.queue if at_once else sendable(before, now=now)
+    results = deliver(chosen, alerts.channels, seconds=seconds)
+    book = books.change(
+        alerts.shelf,
+        lambda book: _noted(book, chosen, results, now=now, channels=alerts.channels),
+    )
+    there = {entry.id for entry in book.queue}
+    return Sent(
+        sent=sum(entry.id not in there for entry in chosen),
+        waiting=len(book.queue),
+        problems=_problems(alerts, results),
+    )
+
+
+def _noted(
+    book: Book, chosen: Iterable[Message], results: Results, *, now: datetime,
+    channels: Iterable[Channel],
+) -> Book:  # fmt: skip
+    wanted = {channel.id for channel in channels}
+    for entry in chosen:
+        found = results.get(entry.id, {})
+        delivered = {*entry.delivered, *(name for name, reason in found.items() if not reason)}
+        failed = {name: reason for name, reason in found.items() if reason}
+        missing = wanted - delivered - set(failed)
+        if found or not missing:
+            # A channel that was not tried, for it had failed before, waits as well.
+            failed |= dict.fromkeys(missing, "not tried yet")
+            book = after_try(book, entry.id, delivered=delivered, failed=failed, now=now)
+    return book
+
+
+def _without_book(alerts: Alerts, book: Book, error: OSError, *, seconds: float) -> Sent:
+    """Send at once what cannot be remembered: told twice is better than not at all."""
+    results = deliver(book.queue, alerts.channels, seconds=seconds)
+    trouble = _state_trouble(alerts.shelf.book, error)
+    return Sent(sent=len(results), problems=(trouble, *_problems(alerts, results)))
+
+
+def _problems(alerts: Alerts, results: Results) -> tuple[str, ...]:
+    labels = {channel.id: channel.label for channel in alerts.channels}
+    found = {
+        f"{labels[name]}: {reason}"
+        for reasons in results.values()
+        for name, reason in reasons.items()
+        if reason
+    }
+    return tuple(sorted(found))
+
+
+def _state_trouble(path: Path, error: OSError) -> str:
+    return f"alerts are not remembered in {path}: {error.strerror or error}"
+
+
+def _discreet_incident(alerts: Alerts, incident: Incident) -> Incident:
+    return replace(
+        incident,
+        title=discreet(incident.title, alerts.secrets),
+        text=discreet(incident.text, alerts.secrets),
+    )
+
+
+def _discreet_message(alerts: Alerts, entry: Message) -> Message:
+    return replace(
+        entry,
+        title=discreet(entry.title, alerts.secrets),
+        text=discreet(entry.text, alerts.secrets),
+    )
