@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -66,9 +66,8 @@ def receiver(answer: int = 200) -> Iterator[Receiver]:
         server.server_close()
 
 
-def wait_until(what: object, seconds: float = 20) -> None:
-    """Wait until *what*, something to call, is true."""
-    assert callable(what)
+def wait_until(what: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until *what* is true."""
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline

@@ -228,6 +228,7 @@ def _why(error: Exception) -> str:
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "no answer in time"),
     (ssl.SSLCertVerificationError, "the server's certificate is not trusted"),
+    (smtplib.SMTPNotSupportedError, "the mail server offers no TLS, or no login"),
     (socket.gaierror, "the host's name is not known"),
 )
 

@@ -1,0 +1,330 @@
+"""Alerts on their way: real receivers that answer, refuse, hang, and come back."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import Message as Mail
+from email.policy import default
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from support.receivers import Receiver, receiver
+from support.server import free_port
+from ulasis_backup.config import read_config
+from ulasis_backup.observers import notify
+from ulasis_backup.observers.incidents import Incident, Severity
+
+pytestmark = [
+    # Libraries that load what will be gone in a later Python, or warn of what a test wants.
+    pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Requiring AUTH:UserWarning"),
+]
+NOW = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
+FAILED = Incident(
+    key="backup", severity=Severity.FAILURE, title="backup of <a> & b failed", text="What: it"
+)
+
+
+def alerts_for(folder: Path, **settings: str) -> notify.Alerts:
+    environment = {"BACKUP_STATE_DIR": str(folder / "state"), **settings}
+    return notify.alerts_of(read_config(flags={}, environment=environment, folder=folder))
+
+
+def report(
+    alerts: notify.Alerts, *found: Incident, at: datetime = NOW, seconds: float = 10
+) -> notify.Sent:
+    return notify.report(alerts, found, checked=("backup",), now=at, seconds=seconds)
+
+
+@pytest.fixture
+def slack() -> Iterator[Receiver]:
+    with receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def alerts(tmp_path: Path, slack: Receiver) -> notify.Alerts:
+    return alerts_for(tmp_path, SLACK_WEBHOOK_URL=f"{slack.url}/services/TOKEN")
+
+
+def test_slack_gets_its_format_with_its_signs_escaped(
+    alerts: notify.Alerts, slack: Receiver
+) -> None:
+    assert report(alerts, FAILED) == notify.Sent(sent=1)
+
+    ((path, body),) = slack.accepted
+    assert path == "/services/TOKEN"
+    assert json.loads(body) == {
+        "text": "🔴 *ulasis-backup: backup of &lt;a&gt; &amp; b failed*\nWhat: it"
+    }
+
+
+@pytest.mark.parametrize("answer", [500, 302, 403])
+def test_what_is_not_accepted_is_tried_again_and_arrives_once(
+    alerts: notify.Alerts, slack: Receiver, answer: int
+) -> None:
+    slack.answer = answer
+    refused = report(alerts, FAILED)
+    slack.answer = 200
+    too_early = notify.flush(alerts, now=NOW + timedelta(seconds=30))
+    later = notify.flush(alerts, now=NOW + timedelta(minutes=1))
+    nothing_left = notify.flush(alerts, now=NOW + timedelta(hours=1))
+
+    assert refused == notify.Sent(waiting=1, problems=(f"slack: HTTP {answer}",))
+    assert too_early == notify.Sent(waiting=1)
+    assert later == notify.Sent(sent=1)
+    assert nothing_left == notify.Sent()
+    assert len(slack.accepted) == 1
+
+
+def test_one_that_hangs_holds_nobody_up_and_the_other_channels_have_it(tmp_path: Path) -> None:
+    with receiver(answer=0) as hanging, receiver() as well:
+        alerts = alerts_for(
+            tmp_path,
+            SLACK_WEBHOOK_URL=f"{hanging.url}/services/TOKEN",
+            BACKUP_ALERT_URLS=f"{well.url.replace('http', 'json')}/one",
+        )
+        sent = report(alerts, FAILED, seconds=5)
+        hanging.answer = 200
+        again = notify.flush(alerts, now=NOW + timedelta(minutes=2))
+
+        assert sent == notify.Sent(waiting=1, problems=("slack: no answer in 5 s",))
+        assert again == notify.Sent(sent=1)
+        assert len(hanging.accepted) == 1
+        assert well.paths() == ["/one"]
+
+
+def test_apprise_says_what_it_can_without_the_address(
+    tmp_path: Path, slack: Receiver, capfd: pytest.CaptureFixture[str]
+) -> None:
+    slack.answer = 503
+    address = slack.url.replace("http", "json")
+    alerts = alerts_for(tmp_path, BACKUP_ALERT_URLS=f"{address}/TOKEN,nonsense://TOKEN")
+
+    sent = report(alerts, FAILED)
+
+    assert sent.problems == (
+        "alert address 1 (json): HTTP 503",
+        "alert address 2 (nonsense): apprise does not understand the address",
+    )
+    assert "TOKEN" not in "".join(capfd.readouterr())
+    assert "TOKEN" not in (alerts.shelf.book).read_text()
+
+
+def test_nobody_there_and_no_such_host_are_said_in_words(tmp_path: Path) -> None:
+    alerts = alerts_for(
+        tmp_path,
+        SLACK_WEBHOOK_URL=f"http://127.0.0.1:{free_port()}/TOKEN",
+        BACKUP_ALERT_MAIL_TO="ops@example.com",
+        SMTP_HOST="127.0.0.1",
+        SMTP_PORT=str(free_port()),
+    )
+
+    assert report(alerts, FAILED).problems == (
+        "mail to ops@example.com: Connection refused",
+        "slack: Connection refused",
+    )
+
+
+def test_the_queue_goes_to_the_corrected_address(tmp_path: Path, slack: Receiver) -> None:
+    wrong = alerts_for(tmp_path, SLACK_WEBHOOK_URL=f"http://127.0.0.1:{free_port()}/TYPO")
+    right = alerts_for(tmp_path, SLACK_WEBHOOK_URL=f"{slack.url}/RIGHT")
+    report(wrong, FAILED)
+
+    assert notify.flush(right, now=NOW, at_once=True) == notify.Sent(sent=1)
+    assert slack.paths() == ["/RIGHT"]
+
+
+def test_messages_arrive_in_order_and_a_recovery_follows_its_failure(
+    alerts: notify.Alerts, slack: Receiver
+) -> None:
+    slack.answer = 500
+    report(alerts, FAILED)
+    slack.answer = 200
+    report(alerts, at=NOW + timedelta(minutes=5))
+
+    titles = [json.loads(body)["text"].splitlines()[0] for body in slack.bodies()]
+    assert [title.split("ulasis-backup: ")[1][:6] for title in titles] == ["backup", "over: "]
+
+
+def test_two_runs_at_once_send_each_message_once(alerts: notify.Alerts, slack: Receiver) -> None:
+    slack.answer = 500
+    report(alerts, FAILED)
+    slack.answer = 200
+    later = NOW + timedelta(minutes=5)
+    threads = [
+        threading.Thread(target=notify.flush, args=(alerts,), kwargs={"now": later})
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(slack.accepted) == 1
+
+
+def test_without_a_state_folder_the_alert_goes_out_all_the_same(
+    tmp_path: Path, slack: Receiver
+) -> None:
+    (tmp_path / "state").write_text("a file in the way")
+    alerts = alerts_for(tmp_path, SLACK_WEBHOOK_URL=slack.url)
+
+    sent = report(alerts, FAILED)
+
+    assert len(slack.accepted) == 1
+    assert sent.sent == 1
+    assert sent.problems[0].startswith("alerts are not remembered in ")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"version": 1, "open": 5}'])
+def test_a_book_that_cannot_be_read_is_set_aside(
+    alerts: notify.Alerts, slack: Receiver, text: str
+) -> None:
+    report(alerts, FAILED)
+    alerts.shelf.book.write_text(text)
+
+    assert report(alerts, FAILED) == notify.Sent(sent=1)
+    assert alerts.shelf.book.with_suffix(".damaged").read_text() == text
+    assert len(slack.accepted) == 2
+
+
+def test_without_channels_nothing_is_written(tmp_path: Path) -> None:
+    report(alerts_for(tmp_path), FAILED)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_told_and_kept_holds_no_secret(tmp_path: Path, slack: Receiver) -> None:
+    alerts = alerts_for(tmp_path, SLACK_WEBHOOK_URL=slack.url, DB_PASSWORD="s3cret")
+    slack.answer = 500
+    text = "login with s3cret: Duplicate entry 'ada@example.com' for key"
+    report(alerts, replace(FAILED, title="s3cret failed", text=text))
+
+    for there in (alerts.shelf.book.read_text(), slack.got[0][1]):
+        assert "s3cret" not in there
+        assert "ada@" not in there
+    assert alerts.shelf.book.stat().st_mode & 0o077 == 0
+
+
+class Mailbox:
+    """A mail server that knows one login."""
+
+    def __init__(self) -> None:
+        self.mails: list[Mail] = []
+
+    async def handle_DATA(  # noqa: N802 (aiosmtpd's own name)
+        self, _server: SMTP, _session: Session, envelope: Envelope
+    ) -> str:
+        content = envelope.content
+        assert isinstance(content, bytes)
+        self.mails.append(message_from_bytes(content, policy=default))
+        return "250 OK"
+
+
+def _login(
+    _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: object
+) -> AuthResult:
+    assert isinstance(data, LoginPassword)
+    return AuthResult(success=data == LoginPassword(b"backup", b"s3cret"), handled=False)
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[Mailbox, int]]:
+    box = Mailbox()
+    controller = Controller(
+        box, hostname="127.0.0.1", port=free_port(), authenticator=_login,
+        auth_required=True, auth_require_tls=False,
+    )  # fmt: skip
+    controller.start()
+    try:
+        yield box, controller.port
+    finally:
+        controller.stop()
+
+
+def mail_alerts(folder: Path, port: int, **settings: str) -> notify.Alerts:
+    return alerts_for(
+        folder,
+        **{
+            "BACKUP_ALERT_MAIL_TO": "ops@example.com,boss@example.com",
+            "BACKUP_ALERT_MAIL_FROM": "backup@example.com", "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(port), "SMTP_USER": "backup", "SMTP_PASSWORD": "s3cret", **settings,
+        },
+    )  # fmt: skip
+
+
+def test_a_mail_arrives(tmp_path: Path, mailbox: tuple[Mailbox, int]) -> None:
+    box, port = mailbox
+    incident = replace(FAILED, title="backup of größe failed\nBcc: x@y.z", text="What: über")
+
+    assert report(mail_alerts(tmp_path, port), incident) == notify.Sent(sent=1)
+
+    (mail,) = box.mails
+    assert mail["Subject"] == "ulasis-backup: backup of größe failed Bcc: x@y.z"
+    assert mail["To"] == "ops@example.com, boss@example.com"
+    assert mail["From"] == "backup@example.com"
+    assert mail.get_payload(decode=True) == "What: über\r\n".encode()
+
+
+def test_a_refused_login_is_said_without_the_password(
+    tmp_path: Path, mailbox: tuple[Mailbox, int]
+) -> None:
+    _, port = mailbox
+    sent = report(mail_alerts(tmp_path, port, SMTP_PASSWORD="wr0ng"), FAILED)
+
+    label = "mail to ops@example.com,boss@example.com"
+    assert sent.problems == (f"{label}: the login is refused",)
+
+
+def test_a_mail_server_that_nobody_vouches_for_gets_no_login(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    box = Mailbox()
+    controller = Controller(
+        box, hostname="127.0.0.1", port=free_port(), tls_context=context, authenticator=_login
+    )
+    controller.start()
+    try:
+        sent = report(mail_alerts(tmp_path, controller.port, SMTP_TLS="starttls"), FAILED)
+    finally:
+        controller.stop()
+
+    assert "the server's certificate is not trusted" in sent.problems[0]
+    assert box.mails == []
+
+
+def self_signed(folder: Path) -> Path:
+    """Write a key and a certificate for it, signed by itself."""
+    path = folder / "server.pem"
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+            "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", folder / "certificate.pem",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + (folder / "certificate.pem").read_text())
+    return path
+
+
+def test_no_mail_goes_in_clear_where_tls_was_asked_for(
+    tmp_path: Path, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    sent = report(mail_alerts(tmp_path, port, SMTP_TLS="starttls"), FAILED)
+
+    assert sent.waiting == 1
+    assert "offers no TLS" in sent.problems[0]
+    assert box.mails == []
