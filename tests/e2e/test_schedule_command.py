@@ -90,10 +90,13 @@ def test_a_line_as_installed_runs_the_command(folder: Path) -> None:
 
 def test_units_are_installed_and_removed(folder: Path) -> None:
     units = folder / "units"
-    where = {"SYSTEMD_UNIT_PATH": str(units)}
+    where = {"SYSTEMD_UNIT_PATH": str(units), "BACKUP_STATE_DIR": str(folder / "my state")}
     _run(folder, "schedule", "install", "--for", "systemd", **where)
 
     assert len(list(units.iterdir())) == 6
+    service = (units / "ulasis-backup-backup.service").read_text()
+    assert f'"-{folder}/my state"' in service, "what is remembered may be written"
+    assert (folder / "my state").is_dir()
     said = (folder / "systemctl.log").read_text()
     assert "daemon-reload" in said
     assert "enable --now ulasis-backup-backup.timer" in said

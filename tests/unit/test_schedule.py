@@ -145,7 +145,7 @@ def test_units_are_good_to_systemd(tmp_path: Path) -> None:
     place = Place(
         program=(str(program), "-m", "ulasis 100% $HOME"),
         folder=str(tmp_path),
-        writable=(str(tmp_path / "back ups"),),
+        writable=(str(tmp_path / "back ups"), f"-{tmp_path / 'my state'}"),
         sockets=("/tmp/mysql.sock",),
     )
     files = schedule.units([JOB], place)

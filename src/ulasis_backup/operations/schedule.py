@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -38,7 +39,7 @@ class ScheduleFailed(UlasisError):
 class Plan:
     """What would be installed: ``files`` by name, and the ``commands`` that a person would type.
 
-    ``warnings`` are what would not work unattended.
+    ``warnings`` are what would not work unattended, ``state`` the folder that has to be there.
     """
 
     system: System
@@ -46,6 +47,7 @@ class Plan:
     files: Mapping[str, str]
     commands: tuple[str, ...]
     warnings: tuple[str, ...]
+    state: Path
 
 
 def jobs(settings: Settings) -> tuple[Job, ...]:
@@ -106,6 +108,7 @@ def plan(
         files=files,
         commands=commands,
         warnings=tuple(_warnings(config, os.environ)),
+        state=config.state_folder.absolute(),
     )
 
 
@@ -117,7 +120,11 @@ def _place(config: Config, *, folder: str, log: Path | None, program: str) -> Pl
         program=(*command, *config.flags),
         folder=folder or str(here),
         log=str((log or _default_log(here)).absolute()),
-        writable=(str((here / settings.backup_dir).absolute()),),
+        # With a minus it may be missing, as on another machine; `install` makes it.
+        writable=(
+            str((here / settings.backup_dir).absolute()),
+            f"-{config.state_folder.absolute()}",
+        ),
         sockets=(settings.db_socket,) if settings.db_socket else (),
     )
 
@@ -176,6 +183,9 @@ def install(found: Plan) -> tuple[str, ...]:
         return ("the crontab of this user",)
     if found.system is System.SYSTEMD:
         folder = _unit_folder()
+        with suppress(OSError):
+            # Alerts that cannot be remembered are told of when that happens.
+            found.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         written = write(found, folder)
         _forget_others(folder, {path.name for path in written})
         _systemctl("daemon-reload")
