@@ -23,7 +23,7 @@ PAGES = sorted(
     page for page in ROOT.rglob("*.md") if not GENERATED & set(page.relative_to(ROOT).parts)
 )
 
-KEPT = {43, 61}
+KEPT = {43}
 """Codes that are documented as kept for later."""
 
 STRATEGY = (
