@@ -243,3 +243,26 @@ def test_the_daemon_sends_what_waits_and_reminds(command: Command, slack: Receiv
 
     failed = "backup of ulasis at db1 FAILED: server unreachable"
     assert titles(slack) == [failed, f"still open: {failed}"]
+
+
+def test_the_daemon_tells_of_a_job_that_was_killed(
+    command: Command, slack: Receiver, tmp_path: Path
+) -> None:
+    every = {"BACKUP_SCHEDULE_VERIFY": "off", "BACKUP_SCHEDULE_TEST_RESTORE": "off"}
+    first = command.having(**every).start("daemon")
+    wait_until(lambda: list((tmp_path / "state").glob("daemon-*.json")))
+    first.terminate()
+    finish(first)
+    (state,) = (tmp_path / "state").glob("daemon-*.json")
+    state.write_text(json.dumps({"backup": "2020-01-01T00:00:00+00:00"}))
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    hook.chmod(0o700)
+
+    daemon = command.having(**every, BACKUP_HOOK_BEFORE_BACKUP=str(hook)).start("daemon")
+    wait_until(lambda: slack.accepted)
+    daemon.terminate()
+
+    assert finish(daemon).code == 0
+    assert titles(slack) == ["backup of ulasis at db1 FAILED: unexpected error"]
+    assert "backup was killed by signal 9" in slack.bodies()[0]

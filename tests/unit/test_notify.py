@@ -21,6 +21,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from support.receivers import Receiver, receiver
 from support.server import free_port
 from ulasis_backup.config import read_config
+from ulasis_backup.observers import book as books
 from ulasis_backup.observers import notify
 from ulasis_backup.observers.incidents import Incident, Severity
 
@@ -150,11 +151,36 @@ def test_messages_arrive_in_order_and_a_recovery_follows_its_failure(
 ) -> None:
     slack.answer = 500
     report(alerts, FAILED)
+    for minutes in (1, 3, 7, 15):
+        notify.flush(alerts, now=NOW + timedelta(minutes=minutes))
     slack.answer = 200
-    report(alerts, at=NOW + timedelta(minutes=5))
+    # The first is not to be tried again for a while; it goes all the same, before what follows it.
+    report(alerts, at=NOW + timedelta(minutes=16))
 
     titles = [json.loads(body)["text"].splitlines()[0] for body in slack.bodies()]
     assert [title.split("ulasis-backup: ")[1][:6] for title in titles] == ["backup", "over: "]
+
+
+def test_what_is_given_up_is_said(alerts: notify.Alerts, slack: Receiver) -> None:
+    slack.answer = 500
+    report(alerts, FAILED)
+
+    late = notify.flush(alerts, now=NOW + timedelta(days=8))
+
+    assert "given up, for nobody took them in time: 1" in late.problems
+    assert notify.read(alerts).given_up == 1
+
+
+def test_while_another_run_sends_one_waits_and_leaves_the_message_to_be_sent(
+    alerts: notify.Alerts, slack: Receiver
+) -> None:
+    alerts.shelf.book.parent.mkdir()
+    with books.locked(alerts.shelf.sending, seconds=1):
+        sent = report(alerts, FAILED, seconds=0.2)
+
+    assert sent.problems == ("another run is sending at this moment",)
+    assert notify.flush(alerts, now=NOW) == notify.Sent(sent=1)
+    assert len(slack.accepted) == 1
 
 
 def test_two_runs_at_once_send_each_message_once(alerts: notify.Alerts, slack: Receiver) -> None:

@@ -175,7 +175,7 @@ def _end(code: int) -> int:
     try:
         return session.end(code)
     except (Terminated, KeyboardInterrupt):
-        session.warn("stopped by a signal while alerts were sent; they are sent later")
+        session.warn("stopped by a signal after the run; what was not sent is sent later")
     except Exception as error:  # noqa: BLE001 (the run is over; its outcome stands)
         session.warn(f"unexpected {type(error).__name__} after the run; this is a fault of ours")
     return code

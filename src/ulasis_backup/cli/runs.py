@@ -86,23 +86,29 @@ class Run:
 
     def end(self, code: int, session: Session) -> int:
         """Run the hook after it, ping, and tell of the outcome; return the exit code."""
-        code = self._after(code, session) if self._entered else code
-        outcome = self._outcome(code)
-        self._measure(outcome, session)
+        try:
+            code = self._after(code, session) if self._entered else code
+        finally:
+            # Also when a signal ends the hook: how the run ended has to be told.
+            outcome = self._outcome(code)
+            self._tell_all(outcome, session)
+            self._measure(outcome, session)
+        return code
+
+    def _tell_all(self, outcome: Outcome, session: Session) -> None:
         if not outcome.counts:
-            return code
-        stopped = code == errors.TERMINATED
+            return
+        stopped = outcome.code == errors.TERMINATED
         seconds = SECONDS_AFTER_SIGNAL if stopped else notify.SECONDS
         deadline = time.monotonic() + seconds
         if self._ping:
-            failed = code not in MADE
+            failed = outcome.code not in MADE
             self._ping.call("fail" if failed else "", self._summary(outcome))
         for problem in self._tell(outcome, seconds).problems:
             session.warn(f"an alert was not sent: {problem}", QUEUE_HINT)
         left = max(0.0, deadline - time.monotonic())
         for problem in self._ping.wait(left) if self._ping else ():
             session.warn(f"BACKUP_PING_URL was not reached: {problem}")
-        return code
 
     def _measure(self, outcome: Outcome, session: Session) -> None:
         """Remember how the run ended, and publish metrics where the settings want them."""

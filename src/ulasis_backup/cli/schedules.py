@@ -15,6 +15,7 @@ from ulasis_backup.errors import SettingsError
 if TYPE_CHECKING:
     from ulasis_backup.config import Config
     from ulasis_backup.operations.schedule import Plan, System
+    from ulasis_backup.schedule import Job
 
 For = Annotated[
     str, typer.Option("--for", metavar="SYSTEM", help="`cron`, `systemd` or `windows`.")
@@ -124,7 +125,10 @@ def daemon(context: typer.Context) -> None:
     configure(max(1, session.verbosity), "json" if session.json_log else "text")
     with _metrics(config):
         operation.run(
-            operation.plan_daemon(config), log_events(), idle=lambda: _send_alerts(session, config)
+            operation.plan_daemon(config),
+            log_events(),
+            idle=lambda: _send_alerts(session, config),
+            died=lambda job, why: _tell_of_death(session, config, job, why),
         )
 
 
@@ -146,6 +150,19 @@ def _metrics(config: Config) -> Iterator[None]:
 
     with served(config.settings.backup_metrics_listen, page):
         yield
+
+
+def _tell_of_death(session: Session, config: Config, job: Job, why: str) -> None:
+    """Tell of a job in its place that was killed, e.g. for want of memory."""
+    from ulasis_backup.cli.runs import Run  # noqa: PLC0415
+    from ulasis_backup.errors import UNEXPECTED  # noqa: PLC0415
+
+    run = Run(job.arguments[0], config, at_terminal=False)
+    run.trouble(why, "the system's log may say by whom, e.g. `journalctl -k`")
+    try:
+        run.end(UNEXPECTED, session)
+    except Exception as error:  # noqa: BLE001 (alerts must not end the schedule)
+        session.warn(f"unexpected {type(error).__name__} while alerts were sent")
 
 
 def _send_alerts(session: Session, config: Config) -> None:

@@ -150,8 +150,12 @@ def expired(book: Book, *, now: datetime) -> Book:
 
 
 def sendable(book: Book, *, now: datetime) -> tuple[Message, ...]:
-    """Return the messages whose time has come, oldest first."""
-    return tuple(entry for entry in book.queue if _time_has_come(entry, now))
+    """Return the messages to send, oldest first: those whose time has come, and all before them.
+
+    So the order stays: that something is over must not arrive before that it began.
+    """
+    last = max((n for n, entry in enumerate(book.queue) if _time_has_come(entry, now)), default=-1)
+    return book.queue[: last + 1]
 
 
 def after_try(

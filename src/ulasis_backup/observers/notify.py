@@ -97,11 +97,12 @@ def report(
         )  # fmt: skip
         return queued(entered, more)
 
+    started = time.monotonic()
     try:
         books.change(alerts.shelf, changed)
     except OSError as error:
         return _without_book(alerts, changed(Book()), error, seconds=seconds)
-    return flush(alerts, now=now, seconds=seconds)
+    return flush(alerts, now=now, seconds=seconds - (time.monotonic() - started))
 
 
 def flush(
@@ -114,16 +115,25 @@ def flush(
     if not alerts.channels:
         return Sent()
     started = time.monotonic()
+    given_up = 0
+
+    def looked_through(book: Book) -> Book:
+        nonlocal given_up
+        after = expired(reminded(book, now=now, remind=alerts.remind), now=now)
+        given_up = after.given_up - book.given_up
+        return after
+
     try:
-        book = books.change(
-            alerts.shelf,
-            lambda book: expired(reminded(book, now=now, remind=alerts.remind), now=now),
-        )
+        book = books.change(alerts.shelf, looked_through)
+        lost = (f"given up, for nobody took them in time: {given_up}",) if given_up else ()
         if not book.queue:
-            return Sent()
+            return Sent(problems=lost)
         with books.locked(alerts.shelf.sending, seconds=seconds):
             left = seconds - (time.monotonic() - started)
-            return _send_waiting(alerts, now=now, seconds=max(1.0, left), at_once=at_once)
+            done = _send_waiting(alerts, now=now, seconds=max(1.0, left), at_once=at_once)
+            return replace(done, problems=(*lost, *done.problems))
+    except TimeoutError:
+        return Sent(problems=("another run is sending at this moment",))
     except OSError as error:
         return Sent(problems=(_state_trouble(alerts.shelf.book, error),))
 

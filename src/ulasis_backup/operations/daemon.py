@@ -96,10 +96,17 @@ def local_zone() -> tzinfo:
     return datetime.now(UTC).astimezone().tzinfo or UTC
 
 
-def run(daemon: Daemon, observe: Observe, *, idle: Callable[[], None] = lambda: None) -> None:
+def run(
+    daemon: Daemon,
+    observe: Observe,
+    *,
+    idle: Callable[[], None] = lambda: None,
+    died: Callable[[Job, str], None] = lambda _job, _why: None,
+) -> None:
     """Do the jobs at their times, one after the other, until SIGTERM or SIGINT comes.
 
-    Between them *idle* is called, at least every LONGEST_WAIT seconds.
+    Between them *idle* is called, at least every LONGEST_WAIT seconds, and *died* with a job that
+    could not tell by itself why it ended.
 
     A signal reaches the job that runs, which rolls back or finishes; then this returns. Raises
     SettingsError if the state cannot be kept.
@@ -114,7 +121,9 @@ def run(daemon: Daemon, observe: Observe, *, idle: Callable[[], None] = lambda: 
                     break
                 last[job.name] = datetime.now(daemon.zone)
                 _write(daemon.state, last)
-                _do(daemon, job, stop, observe)
+                why = _do(daemon, job, stop, observe)
+                if why:
+                    died(job, why)
                 _say_next(daemon, observe)
             if not stop.is_set():
                 idle()
@@ -129,19 +138,22 @@ def _say_next(daemon: Daemon, observe: Observe) -> None:
     observe(PhaseEnded(name="wait", facts=facts))
 
 
-def _do(daemon: Daemon, job: Job, stop: _Stop, observe: Observe) -> None:
+def _do(daemon: Daemon, job: Job, stop: _Stop, observe: Observe) -> str:
+    """Run *job*; return why it ended where it could not say so itself, else nothing."""
     observe(PhaseBegan(name=job.name, subject=" ".join(job.arguments)))
     try:
         process = subprocess.Popen([*daemon.command, *job.arguments], start_new_session=True)
     except OSError as error:
-        observe(Notice(message=f"{job.name} could not be started: {error.strerror}"))
-        return
+        message = f"{job.name} could not be started: {error.strerror}"
+        observe(Notice(message=message))
+        return message
     with stop.forwarded_to(process):
         code = process.wait()
     observe(PhaseEnded(name=job.name, facts=(("exit_code", code),)))
     if code and not stop.is_set():
         message = f"{job.name} ended with exit code {code}"
         observe(Notice(message=message, hint="its own lines above say why"))
+    return f"{job.name} was killed by signal {-code}" if code < 0 else ""
 
 
 class _Stop:
