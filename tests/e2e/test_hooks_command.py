@@ -155,3 +155,21 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_a_failure_is_told_of_although_a_signal_ends_the_hook_after_it(
+    prune: Command, tmp_path: Path
+) -> None:
+    hook = script(tmp_path, "echo $$ > child; exec sleep 1000")
+    with receiver() as slack:
+        process = prune.having(
+            BACKUP_HOOK_AFTER_BACKUP=hook, DB_SOCKET=str(tmp_path / "nobody"), DB_NAME="ulasis",
+            SLACK_WEBHOOK_URL=slack.url,
+        ).start("backup")  # fmt: skip
+        wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
+        process.terminate()
+        done = finish(process)
+
+    assert done.code == 11
+    assert "FAILED: server unreachable" in slack.bodies()[0]
+    assert not alive(int((tmp_path / "child").read_text()))

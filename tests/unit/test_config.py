@@ -327,3 +327,22 @@ def test_settings_files_that_everybody_can_read_are_named(tmp_path: Path) -> Non
 def test_every_setting_has_a_description() -> None:
     for name, field in Settings.model_fields.items():
         assert (field.description or "").endswith("."), name
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("true", "starttls"), ("FALSE", "none"), ("tls", "tls"), ("", ""), ("starttls", "starttls")],
+)
+def test_tls_of_mail_is_understood_as_applications_write_it(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
+    assert read(tmp_path, env={"SMTP_TLS": typed}).settings.smtp_tls == meant
+
+
+@pytest.mark.parametrize("name", ["SLACK_WEBHOOK_URL", "BACKUP_ALERT_URLS", "BACKUP_PING_URL"])
+def test_an_address_can_lie_in_a_file_and_is_not_shown(tmp_path: Path, name: str) -> None:
+    (tmp_path / "address").write_text("https://example.com/TOKEN\n")
+    settings = read(tmp_path, env={f"{name}_FILE": str(tmp_path / "address")}).settings
+
+    assert getattr(settings, name.lower()).get_secret_value() == "https://example.com/TOKEN"
+    assert "TOKEN" not in repr(settings)

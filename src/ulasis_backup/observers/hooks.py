@@ -11,8 +11,8 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,8 +65,26 @@ def hook_of(
 
 def run(hook: Hook) -> None:
     """Run *hook* to its end. Raises HookFailed with its last words."""
+    process: subprocess.Popen[str] | None = None
     try:
-        process = subprocess.Popen(
+        with _signals_held_back():
+            process = _start(hook)
+        listener = _Listener(hook, process)
+        listener.start()
+        status = _wait(hook, process)
+        # What it left in the background may hold the pipe open: it is not waited for.
+        listener.join(1.0)
+    except BaseException:
+        # We are being stopped: what we started must not go on alone.
+        if process is not None and process.poll() is None:
+            _end_group(process)
+        raise
+    _expect_good(hook, status, listener.last_words())
+
+
+def _start(hook: Hook) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
             hook.words, env=dict(hook.environment), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             text=True, errors="backslashreplace",
@@ -75,22 +93,40 @@ def run(hook: Hook) -> None:
         why = error.strerror if isinstance(error, OSError) else "not a command"
         message = f"{hook.name} cannot be run: {why}: {hook.words[0]}"
         raise HookFailed(message, hint="give its full path, and make it executable") from None
-    listener = _Listener(hook, process)
-    listener.start()
-    status = _wait(hook, process)
-    # What it left in the background may hold the pipe open: it is not waited for.
-    listener.join(1.0)
+
+
+def _expect_good(hook: Hook, status: int | None, last_words: str) -> None:
     if status is None:
         raise HookFailed(
-            f"{hook.name} was ended after {hook.seconds} s{listener.last_words()}",
+            f"{hook.name} was ended after {hook.seconds} s{last_words}",
             hint="make it faster, or set BACKUP_HOOK_TIMEOUT higher",
         )
     if status != 0:
         ended = f"status {status}" if status > 0 else f"signal {-status}"
         raise HookFailed(
-            f"{hook.name} ended with {ended}{listener.last_words()}",
+            f"{hook.name} ended with {ended}{last_words}",
             hint=f"mend what it complains of, or take {hook.name} away",
         )
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let SIGTERM and SIGINT come a moment later, when it is known what they have to end.
+
+    By handlers, not by a mask or by ignoring: the hook would inherit these.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for sent in came:
+            signal.raise_signal(sent)
 
 
 class _Listener(threading.Thread):
@@ -123,10 +159,6 @@ def _wait(hook: Hook, process: subprocess.Popen[str]) -> int | None:
     except subprocess.TimeoutExpired:
         _end_group(process)
         return None
-    except BaseException:
-        # We are being stopped: what we started must not go on alone.
-        _end_group(process)
-        raise
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
