@@ -14,6 +14,7 @@ from ulasis_backup.errors import CouldNotCheck, SettingsError, UlasisError
 from ulasis_backup.model import printable
 
 if TYPE_CHECKING:
+    from ulasis_backup.methods.definers import Definers
     from ulasis_backup.mysql.loading import Way
     from ulasis_backup.operations.restore import Restored, RestorePlan
 
@@ -56,6 +57,10 @@ def restore(  # noqa: PLR0913 (one argument for each option)
         list[str] | None,
         typer.Option(metavar="OLD=NEW", help="rows: a collation for one that the target lacks."),
     ] = None,
+    definers: Annotated[
+        str,
+        typer.Option(metavar="WHAT", help="Definers the target lacks: `keep`, `current`, `skip`."),
+    ] = "keep",
     jobs: Jobs = None,
     load_by: Annotated[
         str,
@@ -89,6 +94,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             way=_way(load_by),
             accounts=accounts,
             collations=_pairs(collation or []),
+            definers=_definers(definers),
             safety_backup=not skip_pre_restore_backup,
             compare=not no_compare,
             orphan=orphan,
@@ -162,6 +168,15 @@ def _pairs(texts: list[str]) -> tuple[tuple[str, str], ...]:
         message = "--collation takes two names: OLD=NEW"
         raise SettingsError(message, hint="e.g. utf8mb4_uca1400_ai_ci=utf8mb4_0900_ai_ci")
     return tuple((old, new) for old, new in pairs)
+
+
+def _definers(text: str) -> Definers:
+    from ulasis_backup.methods.definers import Definers  # noqa: PLC0415
+
+    if text not in list(Definers):
+        message = f"--definers: there is no {text!r}"
+        raise SettingsError(message, hint=f"choose one of: {', '.join(Definers)}")
+    return Definers(text)
 
 
 def _way(text: str) -> Way | None:

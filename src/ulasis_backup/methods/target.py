@@ -52,20 +52,24 @@ def check_on_target(
     Tables are tried in *database*, which has to be there; without it they are not tried, nor by a
     login that may not create temporary tables: a restore can do without. Nothing is left behind.
     """
-    problems = [*_collations(server, translation), *_engines(server, translation.definitions)]
+    named = [(f"{d.kind} {d.name}", _named_collations(d)) for d in translation.definitions]
+    problems = [*unknown_collations(server, named), *_engines(server, translation.definitions)]
     if database is None or not has(read_grants(server), "CREATE TEMPORARY TABLES", database):
         return tuple(problems)
-    named = {problem.split(":", 1)[0] for problem in problems}
+    troubled = {problem.split(":", 1)[0] for problem in problems}
     for definition in translation.definitions:
         label = f"table {definition.name}"
-        if definition.kind != TABLE or label in named:
+        if definition.kind != TABLE or label in troubled:
             continue
         columns = _columns(translation, definition.name)
         problems += [f"{label}: {found}" for found in _tried(server, database, definition, columns)]
     return tuple(problems)
 
 
-def _collations(server: Server, translation: Translation) -> Iterator[str]:
+def unknown_collations(
+    server: Server, named: Iterable[tuple[str, Iterable[str]]]
+) -> tuple[str, ...]:
+    """Return a sentence for each of *named* (what names collations, and which) unknown here."""
     known = {str(name).lower() for (name,) in server.query(_ALL_COLLATIONS)} | {"binary"}
     if server.query(
         "SELECT 1 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'information_schema' "
@@ -75,10 +79,12 @@ def _collations(server: Server, translation: Translation) -> Iterator[str]:
         known |= {str(name).lower() for (name,) in server.query(_FULL_COLLATIONS)}
     # Those of utf8mb3 have another name on older servers, and that is understood by newer ones.
     known |= {re.sub(r"\Autf8(?:mb3)?_", "utf8_", name) for name in known}
-    for definition in translation.definitions:
-        for name in sorted(_named_collations(definition)):
-            if name not in known and re.sub(r"\Autf8mb3_", "utf8_", name) not in known:
-                yield f"{definition.kind} {definition.name}: the server knows no collation {name}"
+    return tuple(
+        f"{label}: the server knows no collation {name}"
+        for label, names in named
+        for name in sorted(names)
+        if name not in known and re.sub(r"\Autf8mb3_", "utf8_", name) not in known
+    )
 
 
 _ALL_COLLATIONS = "SELECT COLLATION_NAME FROM information_schema.COLLATIONS"
@@ -91,9 +97,13 @@ def _named_collations(definition: Definition) -> set[str]:
     """Return the collations that *definition* needs; of bodies they are not known."""
     names = {definition.collation_connection, definition.database_collation}
     if definition.kind == TABLE:
-        found = _COLLATE.findall(definition.text)
-        names |= {name.decode().lower() for name in found if name}
+        names |= collations_in(definition.text)
     return {name for name in names if name}
+
+
+def collations_in(table: bytes) -> frozenset[str]:
+    """Return the collations that the text of a table names."""
+    return frozenset(name.decode().lower() for name in _COLLATE.findall(table) if name)
 
 
 def _engines(server: Server, definitions: Iterable[Definition]) -> Iterator[str]:

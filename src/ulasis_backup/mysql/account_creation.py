@@ -145,7 +145,7 @@ def _grant_in_mode(server: Server, gift: Gift, statement: str) -> None:
 
 @contextlib.contextmanager
 def _denials_as_failures(statement: str) -> Iterator[None]:
-    """Turn the error about a database that we may not give, which looks like one of logins."""
+    """Turn the error about rights that we may not give (1045), which looks like one of logins."""
     try:
         yield
     except LoginRefused as error:

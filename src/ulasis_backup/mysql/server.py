@@ -18,6 +18,7 @@ from pymysql.constants import CR, ER
 from ulasis_backup.errors import (
     Busy,
     LoginRefused,
+    PrivilegeMissing,
     ServerError,
     ServerUnreachable,
     ServerUnsuitable,
@@ -35,9 +36,7 @@ LONG = 86_400
 """Seconds: time-outs of our sessions, far above anything a backup waits for."""
 
 CONNECT_SECONDS = 10
-LOGIN_ERRORS = frozenset(
-    {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1698, 1820, 1862, 3118, 3159, 4151}
-)
+LOGIN_ERRORS = frozenset({ER.ACCESS_DENIED_ERROR, 1698, 1820, 1862, 3118, 3159, 4151})
 TLS_ERROR = 2026
 SYSTEM_DATABASES = frozenset({"information_schema", "performance_schema", "mysql", "sys"})
 
@@ -133,6 +132,12 @@ class QueryFailed(ServerError):
     def __init__(self, message: str, *, hint: str = "", number: int = 0) -> None:
         super().__init__(message, hint=hint)
         self.number = number
+
+
+class DatabaseDenied(QueryFailed):
+    """The login has no right, or lacks the one needed, on a whole database (error 1044)."""
+
+    exit_code = PrivilegeMissing.exit_code
 
 
 @contextlib.contextmanager
@@ -299,6 +304,9 @@ def _translate(error: pymysql.err.MySQLError, login: Login) -> ServerError:
     if number in LOGIN_ERRORS:
         hint = f"check {login.role} and its password; `ulasis-backup check` tests the login"
         return LoginRefused(f"the server at {login.endpoint} says: {text}", hint=hint)
+    if number == ER.DBACCESS_DENIED_ERROR:
+        hint = "a right on that database is missing; `ulasis-backup check` prints the GRANT"
+        return DatabaseDenied(f"the server says: {text} (1044)", hint=hint, number=number)
     if number == TLS_ERROR:
         hint = "switch TLS on in the server, check DB_SSL_CA, or unset DB_SSL_REQUIRE"
         return LoginRefused(f"no TLS with the server at {login.endpoint}: {text}", hint=hint)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
-from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable, SettingsError
+from ulasis_backup.errors import ServerUnsuitable, SettingsError
 from ulasis_backup.methods import load
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.schema import Catalogue
-from ulasis_backup.mysql.server import SYSTEM_DATABASES, QueryFailed, Server
+from ulasis_backup.mysql.server import SYSTEM_DATABASES, Server
 from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.definers import refuse_protected
 from ulasis_backup.operations.neighbours import refuse_unmet
+from ulasis_backup.operations.room import about_space
 from ulasis_backup.operations.source import Source, TargetNeeds
+from ulasis_backup.operations.suited import refuse_changed_names, refuse_unknown_settings
 
 LONGEST_NAME = 64
 
 
-def check_target(context: Context, server: Server, source: Source, target: str) -> tuple[str, ...]:
+def check_target(
+    context: Context, server: Server, source: Source, target: str, *, beside: bool = False
+) -> tuple[str, ...]:
     """Check that *source* can be loaded into *target*; return what is worth knowing.
 
+    With *beside* the old tables stay until the new ones are loaded, and need their room too.
     Raises SettingsError, ServerUnsuitable, PrivilegeMissing, ProgramMissing; touches nothing.
     """
     if target.lower() in SYSTEM_DATABASES or not 0 < len(target) <= LONGEST_NAME:
@@ -39,16 +43,17 @@ def check_target(context: Context, server: Server, source: Source, target: str) 
         if not context.config.settings.db_restore_user:
             error.hint += " (better: set DB_RESTORE_USER, a login of its own that writes)"
         raise error
+    refuse_protected(server, target)
     _refuse_read_only(server)
     _refuse_small_packet(server, needs.packet)
     _refuse_untrusted_creators(server, source, needs, schema.catalogue(server, target))
-    foreign = _refuse_foreign_definers(server, needs.definers)
+    refuse_unknown_settings(server, source.traits(server))
+    refuse_changed_names(server, source, target)
     notices += [
         *refuse_unmet(server, needs.neighbours),
         *_about_versions(server, source),
-        *_about_space(server, source),
+        *about_space(server, source, target, beside=beside),
     ]
-    notices += _about_definers(server, foreign)
     if target != source.database:
         notices += [
             f"{where}: text in quotes names {source.database}; it stays as it is"
@@ -98,40 +103,6 @@ def _refuse_untrusted_creators(
         raise ServerUnsuitable(message, hint=hint)
 
 
-def _refuse_foreign_definers(server: Server, definers: frozenset[str]) -> tuple[str, ...]:
-    """Return the definers other than our account; raises PrivilegeMissing if not settable."""
-    ours = str(server.value("SELECT CURRENT_USER()"))
-    foreign = tuple(sorted(definers - {ours}))
-    if foreign and not privileges.may_set_definers(server):
-        right = "SET USER" if server.is_mariadb else "SET_ANY_DEFINER"
-        message = f"objects have definers that this login may not set: {', '.join(foreign[:5])}"
-        hint = f"run as an administrator: GRANT {right} ON *.* TO {privileges.account(server)};"
-        raise PrivilegeMissing(message, hint=hint)
-    return foreign
-
-
 def _about_versions(server: Server, source: Source) -> Iterator[str]:
     if server.version.series != source.server.series:
         yield f"the backup is of {source.server.series}, the target of {server.version.series}"
-
-
-def _about_space(server: Server, source: Source) -> Iterator[str]:
-    folder = str(server.value("SELECT @@datadir"))
-    if not server.login.by_socket or not os.access(folder, os.R_OK):
-        yield "how much space the server has left cannot be seen from here"
-        return
-    free, need = shutil.disk_usage(folder).free, 2 * source.contents.plain.bytes
-    if free < need:
-        yield f"the server has {free:,} bytes left, the restore may need about {need:,}"
-
-
-def _about_definers(server: Server, foreign: tuple[str, ...]) -> Iterator[str]:
-    """Name definers that do not exist here, where we may look."""
-    try:
-        rows = server.query("SELECT User, Host FROM mysql.user") if foreign else []
-    except QueryFailed:
-        return
-    known = {f"{user}@{host}" for user, host in rows}
-    for definer in foreign:
-        if definer not in known:
-            yield f"definer {definer} does not exist on the target: its objects will not run"

@@ -24,6 +24,7 @@ from ulasis_backup.errors import (
 from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.definers import Definers
 from ulasis_backup.model import Kind, ObjectKind
 from ulasis_backup.mysql import privileges, schema
 from ulasis_backup.mysql.loading import Way
@@ -32,6 +33,7 @@ from ulasis_backup.mysql.server import Server, connect, locked, quote
 from ulasis_backup.operations.backup import MadeBackup, back_up_locked
 from ulasis_backup.operations.compare import Comparison
 from ulasis_backup.operations.context import Context, now, reading
+from ulasis_backup.operations.definers import settle_definers
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import BackupRequest
 from ulasis_backup.operations.neighbours import in_order
@@ -53,7 +55,7 @@ class RestoreRequest:
     ``database`` is which one of a backup of several; ``tables`` restores those alone, of a rows
     backup, loaded in a certain ``way`` where one is asked for. ``accounts`` restores the accounts
     that such a backup keeps as well. ``collations`` are pairs: which one is to stand for which
-    on a server that lacks it.
+    on a server that lacks it. ``definers`` is what becomes of definers that the target lacks.
     """
 
     name: PayloadName
@@ -63,6 +65,7 @@ class RestoreRequest:
     way: Way | None = None
     accounts: bool = False
     collations: tuple[tuple[str, str], ...] = ()
+    definers: Definers = Definers.KEEP
     safety_backup: bool = True
     compare: bool = True
     orphan: bool = False
@@ -127,7 +130,8 @@ def _restore(context: Context, request: RestoreRequest, *, confirm: Confirm) -> 
     source = _open(context, request)
     target = request.target or source.database
     with connect(context.config.writing) as server, locked(server, target):
-        notices = check_target(context, server, source, target)
+        source, settled = settle_definers(server, source, request.definers)
+        notices = (*settled, *check_target(context, server, source, target))
         plan = _plan(server, source, target=target, request=request, notices=notices)
         plan = replace(plan, flags=context.config.flags)
         if request.dry_run:

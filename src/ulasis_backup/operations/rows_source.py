@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ulasis_backup.errors import ServerUnsuitable, SettingsError
 from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.definers import Redefining, Traits, redefine, traits_of_definition
 from ulasis_backup.methods.index import Index
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_definition
 from ulasis_backup.methods.rows_restore import DatabaseContents, build_database
@@ -34,13 +35,12 @@ from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.operations.neighbours import needs_of
 from ulasis_backup.operations.ranges import RangeReader, check_all
-from ulasis_backup.operations.source import TargetNeeds
+from ulasis_backup.operations.source import COMPRESSED, TargetNeeds
 from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.names import PayloadName, parse_payload
 from ulasis_backup.streams.keys import DataKey
 
 PACKET_OVERHEAD = 64 << 10
-_DEFINER = re.compile(rb"\ACREATE[^`\"]*DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
 _DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
 _ENGINE = re.compile(rb"\) ENGINE=(\w+)")
 _DRAWN = re.compile(rb"\b(?:next|last|set)val\(`((?:[^`]|``)*)`[,)]")
@@ -102,7 +102,6 @@ class RowsSource:
         kinds = (TABLE, ObjectKind.VIEW)
         texts = [(str(d.kind), d.text) for d in self.definitions if d.kind in kinds]
         return TargetNeeds(
-            definers=frozenset(_definers(self.definitions)),
             neighbours=needs_of(texts, self.database),
             undeclared=tuple(
                 definition.name
@@ -116,7 +115,19 @@ class RowsSource:
                 if definition.kind != TABLE and names_in_strings(definition.text, self.database)
             ),
             client=False,
+            compressed=any(COMPRESSED.search(d.text) for d in self.definitions if d.kind == TABLE),
         )
+
+    def traits(self, server: Server) -> tuple[Traits, ...]:
+        """Return who defined its objects, and the settings they are made with on *server*."""
+        translated = self._translated(server).definitions
+        return tuple(traits_of_definition(definition) for definition in translated)
+
+    def redefined(self, change: Redefining) -> RowsSource:
+        """Return it with other definers, or without the objects of some."""
+        definitions = {self.database: tuple(redefine(self.definitions, change))}
+        part = replace(self.part, definitions=definitions)
+        return replace(self, part=part, contents=contents_of(part, self.data_key))
 
     def notices(self, server: Server, target: str) -> Iterator[str]:
         """Yield what is changed for the server, tables that come back empty, facts of accounts.
@@ -323,11 +334,3 @@ def _need_sequences(server: Server, target: str, definitions: tuple[Definition, 
                 message = f"table {table.name} needs sequence {sequence}, which {target} has not"
                 hint = f"restore it too: --tables {table.name},{sequence}; or create it first"
                 raise ServerUnsuitable(message, hint=hint)
-
-
-def _definers(definitions: tuple[Definition, ...]) -> Iterator[str]:
-    for definition in definitions:
-        match = _DEFINER.match(definition.text)
-        if match:
-            parts = (part[1:-1].replace(b"``", b"`") for part in match.groups())
-            yield b"@".join(parts).decode("utf-8", "replace")

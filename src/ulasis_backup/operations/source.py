@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.definers import Redefining, Traits
 from ulasis_backup.model import DatabaseOptions, LeftOut, ServerVersion, TextLoss
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.operations.compare import Comparison
@@ -14,22 +16,26 @@ from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.neighbours import Need
 from ulasis_backup.repository.names import PayloadName
 
+COMPRESSED = re.compile(rb"(?i)COMPRESS|ENGINE=(?:ROCKSDB|TokuDB)")
+"""In the text of a table: its rows may take less room on disk than they have bytes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetNeeds:
     """What a backup asks of the server that it goes to.
 
-    ``definers`` are accounts as ``user@host``; ``undeclared`` are functions without a word about
-    what they do to data; ``packet`` are the bytes that max_allowed_packet must hold; ``in_strings``
-    are objects whose strings name the schema; ``client`` tells that the client program loads it.
+    ``undeclared`` are functions without a word about what they do to data; ``packet`` are the
+    bytes that max_allowed_packet must hold; ``in_strings`` are objects whose strings name the
+    schema; ``client`` tells that the client program loads it; ``compressed`` that tables may take
+    less room than they have bytes.
     """
 
-    definers: frozenset[str]
     neighbours: tuple[Need, ...]
     undeclared: tuple[str, ...]
     packet: int
     in_strings: tuple[str, ...]
     client: bool
+    compressed: bool
 
 
 class Source(Protocol):
@@ -91,6 +97,14 @@ class Source(Protocol):
 
     def needs(self) -> TargetNeeds:
         """Return what it asks of a target."""
+        ...
+
+    def traits(self, server: Server) -> tuple[Traits, ...]:
+        """Return who defined its objects, and the settings they are made with on *server*."""
+        ...
+
+    def redefined(self, change: Redefining) -> Source:
+        """Return it with other definers, or without the objects of some."""
         ...
 
     def notices(self, server: Server, target: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import (
     AuthenticationFailed,
@@ -16,8 +16,10 @@ from ulasis_backup.errors import (
 from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents, ContentsReader, blocks_of, read_contents
+from ulasis_backup.methods.definers import Redefining, Traits, redefine_pieces, traits_of_piece
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_piece
 from ulasis_backup.methods.sections import Part, Piece, split
+from ulasis_backup.methods.target import collations_in, unknown_collations
 from ulasis_backup.model import (
     DatabaseOptions,
     Flavour,
@@ -31,7 +33,7 @@ from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.compare import Comparison, compare
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.neighbours import needs_of
-from ulasis_backup.operations.source import TargetNeeds
+from ulasis_backup.operations.source import COMPRESSED, TargetNeeds
 from ulasis_backup.operations.verify import read_verified
 from ulasis_backup.repository import names, payload, repository
 from ulasis_backup.repository.manifest import Manifest, Stages
@@ -43,7 +45,6 @@ from ulasis_backup.streams.pipeline import Chunks, flow
 
 PACKET_OVERHEAD = 1024
 _DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
-_DEFINER = re.compile(rb"DEFINER=(`(?:[^`]|``)*`)@(`(?:[^`]|``)*`)")
 _DATABASE = re.compile(rb"^-- Host: .*?Database: ([^\n]*)$", re.MULTILINE)
 _VERSION = re.compile(rb"^-- Server version\t([^\n]+)$", re.MULTILINE)
 _PROGRAM = re.compile(rb"^-- (MariaDB|MySQL) dump ([^\n]*)$", re.MULTILINE)
@@ -87,24 +88,59 @@ class SqlSource:
     def needs(self) -> TargetNeeds:
         """Return what the dump asks of a target."""
         return TargetNeeds(
-            definers=frozenset(_definers(self)),
             neighbours=needs_of(_tables_and_views(self), self.database),
             undeclared=tuple(_undeclared(self)),
             # The smallest possible setting (a multiple of 1024) that lets everything through.
             packet=-(-(self.contents.longest_statement + PACKET_OVERHEAD) // 1024) * 1024,
             in_strings=mentions_in_strings(self),
             client=True,
+            compressed=any(COMPRESSED.search(p.data) for p in self.texts if p.part is Part.TABLE),
+        )
+
+    def traits(self, server: Server) -> tuple[Traits, ...]:  # noqa: ARG002 (of Source)
+        """Return who defined its objects, and the settings that they were made with."""
+        return tuple(trait for piece in self.texts for trait in traits_of_piece(piece))
+
+    def redefined(self, change: Redefining) -> SqlSource:
+        """Return the dump with other definers, or without the objects of some."""
+        opened = self.open
+        kept = tuple(
+            entry
+            for entry in self.contents.objects
+            if (str(entry.kind), entry.name) not in change.dropped
+        )
+        return replace(
+            self,
+            texts=tuple(redefine_pieces(self.texts, change)),
+            contents=replace(self.contents, objects=kept),
+            open=lambda: (piece.data for piece in redefine_pieces(split(opened()), change)),
         )
 
     def notices(self, server: Server, target: str) -> Iterator[str]:  # noqa: ARG002 (of Source)
-        """Raise ServerUnsuitable for a server of the other kind; there is nothing else to say."""
+        """Raise ServerUnsuitable for a server that cannot take it; there is nothing else to say."""
         if server.version.flavour is not self.server.flavour:
             message = (
                 f"the backup is of {self.server.flavour}, the target is {server.version.flavour}"
             )
             hint = "an sql backup goes back to the kind of server that it came from"
             raise ServerUnsuitable(message, hint=hint)
+        unknown = unknown_collations(server, self._collations(server))
+        if unknown:
+            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""  # noqa: PLR2004
+            message = f"the target cannot take this backup: {'; '.join(unknown[:5])}{more}"
+            hint = "restore it on a server of its own version, or a newer one"
+            raise ServerUnsuitable(message, hint=hint)
         yield from ()
+
+    def _collations(self, server: Server) -> Iterator[tuple[str, frozenset[str]]]:
+        """Yield everything that names collations, and which."""
+        if self.database_options:
+            yield f"database {self.database}", frozenset({self.database_options.collation})
+        for piece in self.texts:
+            if piece.part is Part.TABLE:
+                yield f"table {piece.name}", collations_in(piece.data)
+        for trait in self.traits(server):
+            yield trait.label, trait.collations
 
     def expect_renamable(self, target: str) -> None:
         """Raise Refused unless every definition can be rewritten for *target*."""
@@ -231,14 +267,6 @@ def _tables_and_views(source: SqlSource) -> Iterator[tuple[str, bytes]]:
     for piece in source.texts:
         if piece.part in (Part.TABLE, Part.VIEW):
             yield "table" if piece.part is Part.TABLE else "view", piece.data
-
-
-def _definers(source: SqlSource) -> Iterator[str]:
-    for piece in source.texts:
-        if piece.part in (Part.AFTER_ROWS, Part.EVENTS, Part.ROUTINES, Part.VIEW):
-            for user, host in _DEFINER.findall(piece.data):
-                parts = (part[1:-1].replace(b"``", b"`") for part in (user, host))
-                yield b"@".join(parts).decode("utf-8", "replace")
 
 
 def _undeclared(source: SqlSource) -> Iterator[str]:
