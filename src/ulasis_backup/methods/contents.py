@@ -22,6 +22,7 @@ _SETVAL = re.compile(rb"(?m)^(?:DO|SELECT) SETVAL\([^\n]*\n")
 _SECTION_COMMENT = re.compile(rb"--\n-- [^\n]*\n--\n")
 BLOCK = re.compile(rb"(?ms)^DELIMITER ;;\n.*?^DELIMITER ;\n")
 _EVENT = re.compile(rb"(?m)^/\*!50106 DROP EVENT IF EXISTS (`(?:[^`]|``)*`) \*/;;?\nDELIMITER ;;\n")
+_DROP_EVENT = re.compile(rb"(?m)^/\*!50106 DROP EVENT IF EXISTS (`(?:[^`]|``)*`) \*/;\n")
 _DROP = re.compile(
     rb"DROP (TRIGGER|EVENT|PROCEDURE|FUNCTION|PACKAGE BODY|PACKAGE) IF EXISTS (`(?:[^`]|``)*`)"
 )
@@ -241,13 +242,21 @@ def blocks_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
 def events_of(text: bytes) -> Iterator[tuple[ObjectKind, str, bytes]]:
     """Return kind, name and text of each event in the section's *text*.
 
-    The program ends the ``DELIMITER ;;`` block only behind the last of them; no body holds
-    ``;;``, for with such events there is no dump.
+    Older programs end the ``DELIMITER ;;`` block only behind the last of them; no body holds
+    ``;;``, for with such events there is no dump. From MariaDB 11 on each has its own.
     """
-    matches = list(_EVENT.finditer(text))
+    matches = list(_EVENT.finditer(text)) or list(_events_in_blocks(text))
     ends = [*(match.start() for match in matches), len(text)][1:]
     for match, end in zip(matches, ends, strict=True):
         yield ObjectKind.EVENT, _unquote(match[1]), text[match.start() : end]
+
+
+def _events_in_blocks(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield the DROP statement of each event that has a block of its own."""
+    end = 0
+    for block in BLOCK.finditer(text):
+        yield from _DROP_EVENT.finditer(text, end, block.start())
+        end = block.end()
 
 
 def _unquote(quoted: bytes) -> str:

@@ -188,12 +188,17 @@ def tied(command: Sequence[str]) -> list[str]:
     return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
 
 
+def version_line(path: str) -> str:
+    """Return what the program at *path* says of its version; raises ProgramFailed."""
+    return run([path, "--no-defaults", "--version"]).strip()
+
+
 def _fitting(names: Sequence[str], server: ServerVersion, folder: Path | None) -> Program:
     flavour = server.flavour
     path = find(names, folder=folder)
     if path is None:
         raise ProgramMissing(f"{names[0]} is not installed", hint=PACKAGES[flavour])
-    version = run([path, "--no-defaults", "--version"]).strip()
+    version = version_line(path)
     found = Flavour.MARIADB if "mariadb" in version.lower() else Flavour.MYSQL
     if found is not flavour:
         message = f"{path} belongs to {found}, the server is {flavour} {server.version}"

@@ -24,7 +24,7 @@ from pathlib import Path
 from ulasis_backup.errors import ProgramMissing, ScratchServerFailed, ServerUnreachable
 from ulasis_backup.model import Flavour, Login, Secret
 from ulasis_backup.mysql import programs
-from ulasis_backup.mysql.programs import ProgramFailed
+from ulasis_backup.mysql.programs import Program, ProgramFailed
 from ulasis_backup.mysql.server import connect
 
 PREFIX = "ulasis-scratch-"
@@ -97,6 +97,14 @@ def scratch_server(
             )  # fmt: skip
             _wait_until_ready(process, login, folder)
             yield ScratchServer(folder=folder, login=login, pid=process.pid)
+
+
+def server_program(folder: Path | None = None) -> Program:
+    """Return the program that a scratch server would run; raises ProgramMissing."""
+    path = _need(("mariadbd", "mysqld"), folder)
+    version = programs.version_line(path)
+    flavour = Flavour.MARIADB if "mariadb" in version.lower() else Flavour.MYSQL
+    return Program(path=path, version=version.removeprefix(path).strip(), flavour=flavour)
 
 
 def sweep() -> int:

@@ -36,12 +36,13 @@ HINT = "write it another way, e.g. by CREATE OR REPLACE; `SHOW CREATE` shows it"
 
 def refuse_unprintable(server: Server, database: str) -> None:
     """Raise DumpFailed if *database* holds what a dump could not bring back."""
-    for kind, name, why in _unprintable(server, database):
+    for kind, name, why in unprintable(server, database):
         message = f"{kind} {name!r} cannot be carried by a dump: {why}"
         raise DumpFailed(message, hint=HINT)
 
 
-def _unprintable(server: Server, database: str) -> Iterator[tuple[str, str, str]]:
+def unprintable(server: Server, database: str) -> Iterator[tuple[str, str, str]]:
+    """Yield kind and name of each object in *database* that no dump carries, and why."""
     for sql in BODIES:
         for kind, name, client, body in server.query(sql, (database,)):
             why = trouble(str(client), str(body or ""))
