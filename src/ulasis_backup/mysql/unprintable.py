@@ -29,6 +29,10 @@ NAMES = (
     "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
     "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s",
 )
+SORTED_BY = (
+    "SELECT DISTINCT TABLE_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s "
+    "AND NON_UNIQUE = 0 AND INSTR(COLUMN_NAME, '\n') > 0"
+)
 _DELIMITER = re.compile(r"(?im)^[ \t]*delimiter\b")
 _CONTROL_COMMENT = re.compile(r"--[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 HINT = "write it another way, e.g. by CREATE OR REPLACE; `SHOW CREATE` shows it"
@@ -55,6 +59,9 @@ def unprintable(server: Server, database: str) -> Iterator[tuple[str, str, str]]
             # Such a name could pass for the comment that begins a part of the dump.
             if "\n--\n" in str(name):
                 yield "the name", str(name), "it holds a line that is --"
+    if not server.is_mariadb:
+        for (name,) in server.query(SORTED_BY, (database,)):
+            yield "table", str(name), "mysqldump cannot sort by a key column with a line break"
 
 
 def trouble(client: str, body: str) -> str:

@@ -37,6 +37,7 @@ from ulasis_backup.streams.keys import parse_key
 
 DATABASE = "ulasis_traps"
 SESSION = "session"
+DROPPABLE = ("table", "trigger", "event", "procedure", "function")
 
 
 class Outcome(StrEnum):
@@ -217,7 +218,7 @@ def _drop_refused(server: Server) -> tuple[str, ...]:
     """Drop what ``sql`` refuses to back up, for it would refuse the rest with it; say why."""
     refused = []
     for kind, name, why in list(unprintable(server, DATABASE)):
-        if kind in ("trigger", "event", "procedure", "function"):
+        if kind in DROPPABLE:
             server.run(f"DROP {kind} {quote(DATABASE)}.{quote(name)}")
             refused.append(f"{kind} {name}: {why}")
     return tuple(refused)
