@@ -20,7 +20,9 @@ _BEGIN = re.compile(
 )
 _RESTORE = re.compile(rb"(?:/\*!50003 SET \w+ += @saved_\w+ \*/ ;\n)*")
 _ALTER = re.compile(rb"(?m)^ALTER DATABASE `(?:[^`]|``)*` [^\n]* ;\n")
-_EVENTS_END = re.compile(rb"(?m)^(?:DELIMITER ;\n)?/\*!50106 SET TIME_ZONE= @save_time_zone \*/ ;\n")
+_EVENTS_END = re.compile(
+    rb"(?m)^(?:DELIMITER ;\n)?/\*!50106 SET TIME_ZONE= @save_time_zone \*/ ;\n"
+)
 _EVENT_BEGIN = re.compile(
     rb"(\A/\*!50106 DROP EVENT IF EXISTS `(?:[^`]|``)*` \*/);;?\n(?=DELIMITER ;;\n)"
 )

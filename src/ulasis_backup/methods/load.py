@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,10 @@ from ulasis_backup.methods.rewrite import Rename, rewrite_piece
 from ulasis_backup.methods.sections import Part, Piece, split
 from ulasis_backup.model import DatabaseOptions, Flavour, ObjectKind, TextLoss
 from ulasis_backup.mysql import programs, schema
+from ulasis_backup.mysql.creation import without_own_collations
 from ulasis_backup.mysql.programs import ProgramFailed
 from ulasis_backup.mysql.schema import Catalogue
-from ulasis_backup.mysql.server import Server, quote
+from ulasis_backup.mysql.server import QueryFailed, Server, quote
 from ulasis_backup.streams.pipeline import Chunks
 
 OPTIONS = (
@@ -34,8 +36,17 @@ SESSION = {
 """Set behind the dump's own head: dates that ALLOW_INVALID_DATES let in would become zero in
 silence, rows that broke a CHECK would stop the load, old row formats would be refused."""
 
+WISHED = (
+    # Foreign keys may point at any key, as InnoDB itself allows: old tables have such.
+    "restrict_fk_on_non_standard_key",
+    "sql_require_primary_key",
+    "sql_generate_invisible_primary_key",
+)
+"""Switched off where MySQL has them on and lets us: it would not take tables back as they were."""
+
 LONGEST_ERROR = 300
 SANDBOX_LINE = re.compile(rb"\A/\*M?!999999\\- enable the sandbox mode \*/ ?\n")
+_CREATE_TABLE = re.compile(rb"(?m)^CREATE TABLE `")
 HINTS = (
     ("1418", "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again"),
     ("1419", "SET GLOBAL log_bin_trust_function_creators = 1; on the target, then again"),
@@ -62,7 +73,9 @@ def load(
     Raises LoadFailed; an error of *chunks* goes on to the caller.
     """
     flavour = server.version.flavour
-    stream = prepared(chunks, flavour, rename=rename, reader=reader, on_bytes=on_bytes)
+    stream = prepared(
+        chunks, flavour, rename=rename, reader=reader, on_bytes=on_bytes, session=_wishes(server)
+    )
     run_script(stream, server, database, programs_folder=programs_folder)
 
 
@@ -86,14 +99,20 @@ def prepared(
     rename: Rename | None,
     reader: ContentsReader,
     on_bytes: Callable[[int], None],
+    session: str = "",
 ) -> Chunks:
-    """Yield the dump as it is loaded: schema renamed, session prepared, read along."""
+    """Yield the dump as it is loaded: schema renamed, session prepared, read along.
+
+    *session* are statements that prepare it further.
+    """
     done = 0
     for piece in split(chunks):
         done += len(piece.data)
         out = rewrite_piece(piece, rename) if rename else piece
         reader.update(out)
         yield from _for_client(out, flavour)
+        if piece.part is Part.HEAD:
+            yield session.encode()
         on_bytes(done)
 
 
@@ -140,13 +159,37 @@ def describe(loss: TextLoss) -> str:
     return f"{where}: {loss.what} ({count})"
 
 
+def _wishes(server: Server) -> str:
+    """Return the statements that switch off what is WISHED, tried in our own session first."""
+    lines = []
+    for name in () if server.is_mariadb else WISHED:
+        if not server.query("SHOW SESSION VARIABLES LIKE %s", (name,)):
+            continue
+        before = server.value(f"SELECT @@SESSION.{name}")
+        with contextlib.suppress(QueryFailed):
+            server.run(f"SET SESSION {name} = 0")
+            server.run(f"SET SESSION {name} = %s", (before,))
+            lines.append(f"SET SESSION {name} = 0;\n")
+    return "".join(lines)
+
+
 def _for_client(piece: Piece, flavour: Flavour) -> Iterator[bytes]:
+    if piece.part is Part.TABLE and flavour is Flavour.MYSQL:
+        yield _as_created(piece.data)
+        return
     if piece.part is not Part.HEAD:
         yield piece.data
         return
     # Other clients than MariaDB's take this line for a statement.
     yield SANDBOX_LINE.sub(b"", piece.data) if flavour is Flavour.MYSQL else piece.data
     yield SESSION[flavour].encode()
+
+
+def _as_created(text: bytes) -> bytes:
+    """Return a table's section so that MySQL will show the table again as it did."""
+    found = _CREATE_TABLE.search(text)
+    begin = found.start() if found else len(text)
+    return text[:begin] + without_own_collations(text[begin:])
 
 
 def without_rows(error: ProgramFailed) -> str:

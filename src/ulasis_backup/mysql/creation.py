@@ -181,7 +181,7 @@ def table_statement(definition: Definition, *, mariadb: bool) -> bytes:
     """Return the CREATE TABLE of a table, with its AUTO_INCREMENT."""
     text = hex_strings(definition.text)
     if not mariadb:
-        text = _without_own_collations(text)
+        text = without_own_collations(text)
     spot = auto_increment_spot(text)
     if spot is not None and "auto_increment" in definition.extra:
         position = definition.extra["auto_increment"].encode()
@@ -189,7 +189,7 @@ def table_statement(definition: Definition, *, mariadb: bool) -> bytes:
     return text
 
 
-def _without_own_collations(text: bytes) -> bytes:
+def without_own_collations(text: bytes) -> bytes:
     """Return a CREATE TABLE of MySQL without the collations that columns have from their table.
 
     MySQL remembers whether a column was given one; to a column that was not it shows COLLATE

@@ -30,6 +30,9 @@ SAFE_CHARACTER_SETS = frozenset(
 )  # fmt: skip
 """Every byte of these comes back; found by trying all values of one and two bytes on 10.11."""
 
+SURROGATES = frozenset({"ucs2", "utf16", "utf16le", "utf32"})
+"""On MySQL a half of a pair alone, which these can hold, becomes a question mark."""
+
 EMPTY_MEMBER = "ENUM or SET values with the member ''"
 LABELS = "ENUM or SET labels that SHOW CREATE TABLE prints as '?'"
 OPTIONS = "options of table or column that the server does not know"
@@ -99,7 +102,8 @@ def _floats(server: Server, database: str) -> Iterator[TextLoss]:
 
 
 def _converted_text(server: Server, database: str) -> Iterator[TextLoss]:
-    safe = ", ".join(f"'{name}'" for name in sorted(SAFE_CHARACTER_SETS))
+    names = SAFE_CHARACTER_SETS if server.is_mariadb else SAFE_CHARACTER_SETS - SURROGATES
+    safe = ", ".join(f"'{name}'" for name in sorted(names))
     wanted = f"c.CHARACTER_SET_NAME NOT IN ({safe}) AND c.DATA_TYPE NOT IN ('enum', 'set')"
     for column in _columns(server, database, wanted):
         name = quote(column.name)
