@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from ulasis_backup.cli.session import Session
 
 if TYPE_CHECKING:
     from ulasis_backup.operations.check import Finding
+    from ulasis_backup.operations.self_test import SelfTest
 
 KEY_ADVICE = (
     "Keep this key where the backups are not: without it they cannot be read, by nobody.",
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
     app.command("check")(check)
     app.command("test-connection", help="The same as `check`.")(check)
+    app.command("self-test")(self_test)
     app.command("demo")(demo)
     keys_app.callback()(_keys)
     keys_app.command("generate")(generate)
@@ -56,14 +59,20 @@ def init(context: typer.Context) -> None:
     session.show(document, *lines)
 
 
-def check(context: typer.Context) -> None:
+def check(
+    context: typer.Context,
+    *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Try the installed programs too, as `self-test` does.")
+    ] = False,
+) -> None:
     """Check login, TLS, privileges, server, programs, storage and key; print what is missing."""
     from ulasis_backup.cli.render import add, table  # noqa: PLC0415
     from ulasis_backup.operations import check as operation  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context() as world:
-        found = list(operation.check(world))
+        found = list(operation.check(world, deep=deep))
     rows = table("", "Check", "Found")
     marks = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "-"}
     for finding in found:
@@ -76,6 +85,48 @@ def check(context: typer.Context) -> None:
     session.show(document, rows, summary)
     if failed:
         raise typer.Exit(failed[0].error.exit_code if failed[0].error else 1)
+
+
+def self_test(context: typer.Context) -> None:
+    """Try both methods with the installed programs, on a scratch server full of traps."""
+    from ulasis_backup.events import ignore  # noqa: PLC0415
+    from ulasis_backup.observers.log import log_events  # noqa: PLC0415
+    from ulasis_backup.operations import self_test as operation  # noqa: PLC0415
+    from ulasis_backup.operations import tried  # noqa: PLC0415
+
+    session: Session = context.obj
+    folder = session.config().settings.backup_programs_dir
+    # What backups of the traps warn of is what they are made for.
+    found = operation.self_test(folder, log_events() if session.verbosity > 0 else ignore)
+    kept = tried.record(found)
+    error = operation.verdict_of(found)
+    document = asdict(found) | {
+        "passed": found.passed,
+        "recorded": str(kept) if kept else None,
+        "error": {"message": error.message, "hint": error.hint} if error else None,
+    }
+    session.show(document, *_self_test_lines(found))
+    if error:
+        session.complain(error.message, error.hint)
+        raise typer.Exit(error.exit_code)
+
+
+def _self_test_lines(found: SelfTest) -> list[str]:
+    versions = found.versions
+    lines = [
+        f"server  {versions.server}",
+        f"dump    {versions.dump or 'not installed'}",
+        f"client  {versions.client or 'not installed'}",
+        f"traps   {found.traps} tried in {found.seconds:.0f} s",
+        *(f"        not known to this server: {name}" for name in found.untried),
+    ]
+    for result in found.results:
+        lines.append(f"{result.method:8}{result.outcome}")
+        lines += [f"        NOT ANNOUNCED, LOST: {name}" for name in result.lost]
+        lines += [f"        announced: {name}" for name in result.announced]
+        lines += [f"        refuses to back up {name}" for name in result.refused]
+        lines += [f"        {result.error}"] if result.error else []
+    return lines
 
 
 def generate(

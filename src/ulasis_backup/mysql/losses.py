@@ -21,6 +21,7 @@ from ulasis_backup.mysql.server import QueryFailed, Server, quote
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 FLOAT = "digits of FLOAT beyond the sixth"
 CONVERTED = "text in a character set that does not survive utf8mb4 and back"
+HALVES = "halves of surrogate pairs in UCS-2, UTF-16 or UTF-32"
 SAFE_CHARACTER_SETS = frozenset(
     {
         "utf8mb4", "utf8mb3", "utf8", "ucs2", "utf16", "utf16le", "utf32", "latin1", "latin2",
@@ -109,7 +110,8 @@ def _converted_text(server: Server, database: str) -> Iterator[TextLoss]:
         name = quote(column.name)
         back = f"CONVERT(CONVERT({name} USING utf8mb4) USING {column.character_set})"
         differs = f"CAST({back} AS BINARY) <> CAST({name} AS BINARY)"
-        yield from _loss(server, database, column, what=CONVERTED, differs=differs)
+        what = HALVES if column.character_set in SURROGATES else CONVERTED
+        yield from _loss(server, database, column, what=what, differs=differs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

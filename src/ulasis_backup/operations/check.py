@@ -10,16 +10,26 @@ from enum import StrEnum
 from pathlib import Path
 
 from ulasis_backup.config import KEY_HINT, exposed_sources
-from ulasis_backup.errors import UlasisError
+from ulasis_backup.errors import NotEqual, UlasisError
 from ulasis_backup.methods.sql import refuse_cutting_variables
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
+from ulasis_backup.mysql.scratch import MISSING_HINT
 from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.operations import tried
 from ulasis_backup.operations.context import Context, chosen_databases
 from ulasis_backup.operations.jobs import jobs
+from ulasis_backup.operations.self_test import (
+    Outcome,
+    SelfTest,
+    installed,
+    self_test,
+    verdict_of,
+)
 from ulasis_backup.repository.repository import listing
 
 ROUND_TRIP_BYTES = 4096
+SELF_TEST_HINT = "`ulasis-backup self-test` shows what they would lose; it takes about a minute"
 LITTLE_SPACE = 1 << 30
 BETTER = {"FLUSH_TABLES": ("RELOAD",)}
 """Rights that hold others."""
@@ -45,8 +55,11 @@ class Finding:
     error: UlasisError | None = None
 
 
-def check(context: Context) -> Iterator[Finding]:
-    """Check settings, key, storage, login, rights, server settings and programs, in that order."""
+def check(context: Context, *, deep: bool = False) -> Iterator[Finding]:
+    """Check settings, key, storage, login, rights, server settings and programs, in that order.
+
+    With *deep* a self-test follows; else only whether one is due.
+    """
     yield from _settings(context)
     yield from _guarded("storage", lambda: _storage(context))
     yield from _guarded("repository", lambda: _repository(context))
@@ -60,6 +73,7 @@ def check(context: Context) -> Iterator[Finding]:
         skipped = "the server could not be reached"
         yield Finding(name="privileges", state=State.SKIPPED, message=skipped)
     yield from _restore_login(context)
+    yield from _guarded("self-test", lambda: _self_test(context) if deep else _due(context))
 
 
 def _settings(context: Context) -> Iterator[Finding]:
@@ -234,6 +248,47 @@ def _untrusted_creators(server: Server, database: str) -> Finding | None:
     message = f"{database}: its triggers or functions cannot be created again by this login"
     hint = "before a restore, as an administrator: SET GLOBAL log_bin_trust_function_creators = 1;"
     return _warning("restore login", message, hint)
+
+
+def _due(context: Context) -> Iterator[Finding]:
+    """Say whether the programs that are installed are those that a self-test has tried."""
+    now, then = installed(context.config.settings.backup_programs_dir), tried.last()
+    if not now.server:
+        message = "no server program here: `self-test` and proofs cannot run"
+        yield Finding(name="self-test", state=State.SKIPPED, message=message, hint=MISSING_HINT)
+    elif then is None:
+        message = "these programs have not been tried here"
+        yield Finding(name="self-test", state=State.SKIPPED, message=message, hint=SELF_TEST_HINT)
+    elif differing := tried.changed(then, now):
+        message = f"programs have changed since the last one: {'; '.join(differing)}"
+        yield _warning("self-test", message, SELF_TEST_HINT)
+    elif not then.passed:
+        message = f"the last one, of {then.at[:10]}, found losses"
+        yield _warning("self-test", message, SELF_TEST_HINT)
+    else:
+        yield _ok("self-test", f"passed on {then.at[:10]} with the programs that are installed")
+
+
+def _self_test(context: Context) -> Iterator[Finding]:
+    found = self_test(context.config.settings.backup_programs_dir)
+    tried.record(found)
+    yield from self_test_findings(found)
+
+
+def self_test_findings(found: SelfTest) -> Iterator[Finding]:
+    """Yield a finding for each method."""
+    for result in found.results:
+        bad = result in found.unfit or result.outcome is Outcome.COULD_NOT_RUN
+        details = result.error or "; ".join(result.lost)
+        message = f"{result.method}: {result.outcome}" + (f" ({details})" if details else "")
+        if not bad:
+            yield _ok("self-test", message)
+            continue
+        error: UlasisError = verdict_of(found) or NotEqual(message)
+        yield Finding(
+            name="self-test", state=State.FAILED, message=message,
+            hint=result.hint or SELF_TEST_HINT, error=error,
+        )  # fmt: skip
 
 
 def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ EXCUSED = {
     losses.LABELS: frozenset({("table", ROWS), ("table", DEFINITION)}),
     losses.OPTIONS: frozenset({("table", DEFINITION)}),
     losses.COMMENT: frozenset({("procedure", DEFINITION), ("function", DEFINITION)}),
+    losses.HALVES: frozenset({("table", ROWS)}),
     losses.TYPED_JSON: frozenset({("table", ROWS)}),
     losses.CYCLES: frozenset({("sequence", DEFINITION)}),
 }

@@ -1,4 +1,4 @@
-"""``self-test``: what would the programs that are installed here lose?
+"""``self-test``: find out what the programs that are installed here would lose.
 
 A scratch server is filled with everything that is known to have broken backups (the trap schema);
 it is backed up by each method, restored, and read again by value, in a way that owes nothing to
@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from ulasis_backup.config import read_config
-from ulasis_backup.errors import CouldNotCheck, LoadFailed, ProgramMissing, UlasisError
+from ulasis_backup.errors import CouldNotCheck, LoadFailed, NotEqual, ProgramMissing, UlasisError
 from ulasis_backup.events import Observe, PhaseBegan, PhaseEnded, ignore
 from ulasis_backup.methods import load
 from ulasis_backup.mysql import programs
@@ -100,15 +100,21 @@ class SelfTest:
         return tuple(r for r in self.results if r.outcome in (Outcome.LOSES, Outcome.FAILED))
 
 
-def self_test(programs_folder: Path | None = None, observe: Observe = ignore) -> SelfTest:
+def self_test(
+    programs_folder: Path | None = None,
+    observe: Observe = ignore,
+    *,
+    only: frozenset[str] = frozenset(),
+) -> SelfTest:
     """Try both methods with the installed programs, of *programs_folder* if given.
 
+    *only* are names of parts of the trap schema, where not all are wanted.
     Raises CouldNotCheck when there is no server program to try them with.
     """
     started = time.monotonic()
     with _world(programs_folder, observe) as (context, server):
         observe(PhaseBegan(name="traps", subject=DATABASE))
-        traps, untried = _fill(server, programs_folder)
+        traps, untried = _fill(server, programs_folder, only)
         before = read_values(server, DATABASE)
         observe(PhaseEnded(name="traps"))
         results = _try_all(context, server, before)
@@ -120,6 +126,21 @@ def self_test(programs_folder: Path | None = None, observe: Observe = ignore) ->
         untried=untried,
         seconds=time.monotonic() - started,
     )
+
+
+def verdict_of(found: SelfTest) -> UlasisError | None:
+    """Return the error that *found* amounts to: NotEqual, CouldNotCheck, or None."""
+    if found.unfit:
+        names = ", ".join(result.method for result in found.unfit)
+        message = f"with the installed programs {names} would lose more than it says"
+        if all(result.outcome is Outcome.FAILED for result in found.unfit):
+            message = f"with the installed programs {names} fails"
+        hint = "do not rely on it; use the other method, or programs of another version"
+        return NotEqual(message, hint=hint)
+    untried = [r for r in found.results if r.outcome is Outcome.COULD_NOT_RUN]
+    if untried:
+        return CouldNotCheck(f"{untried[0].method}: {untried[0].error}", hint=untried[0].hint)
+    return None
 
 
 def installed(programs_folder: Path | None = None) -> Versions:
@@ -162,11 +183,13 @@ def _world(folder: Path | None, observe: Observe) -> Iterator[tuple[Context, Ser
         raise CouldNotCheck(f"no self-test: {error.message}", hint=error.hint) from None
 
 
-def _fill(server: Server, folder: Path | None) -> tuple[int, tuple[str, ...]]:
+def _fill(server: Server, folder: Path | None, only: frozenset[str]) -> tuple[int, tuple[str, ...]]:
     """Load the traps; return how many, and those that this server does not know."""
     name = "traps_mariadb.sql" if server.is_mariadb else "traps_mysql.sql"
     text = resources.files("ulasis_backup").joinpath("data", name).read_text(encoding="utf-8")
     _, *parts = text.split("\n-- == ")
+    if only:
+        parts = [part for part in parts if _name(part) in only | {SESSION}]
     _make_database(server)
     try:
         _load(server, parts, folder)
@@ -209,8 +232,8 @@ def _try_all(context: Context, server: Server, before: Values) -> tuple[MethodRe
     refused = _drop_refused(server)
     by_sql = _made(context, "sql")
     before_sql = read_values(server, DATABASE) if refused else before
-    exact = _try(context, server, "rows", by_rows, before)
-    text = _try(context, server, "sql", by_sql, before_sql)
+    exact = _try(context, server, "rows", backup=by_rows, before=before)
+    text = _try(context, server, "sql", backup=by_sql, before=before_sql)
     return exact, replace(text, refused=refused)
 
 
@@ -237,6 +260,7 @@ def _try(
     context: Context,
     server: Server,
     method: str,
+    *,
     backup: MadeBackup | MethodResult,
     before: Values,
 ) -> MethodResult:
