@@ -73,9 +73,7 @@ def load(
     Raises LoadFailed; an error of *chunks* goes on to the caller.
     """
     flavour = server.version.flavour
-    stream = prepared(
-        chunks, flavour, rename=rename, reader=reader, on_bytes=on_bytes, session=_wishes(server)
-    )
+    stream = prepared(chunks, flavour, rename=rename, reader=reader, on_bytes=on_bytes)
     run_script(stream, server, database, programs_folder=programs_folder)
 
 
@@ -87,7 +85,7 @@ def run_script(
     with programs.option_file(server.login, program.flavour) as (first, inherit):
         command = [program.path, first, *OPTIONS, f"--database={database}"]
         try:
-            programs.write_to(command, chunks, inherit=inherit)
+            programs.write_to(command, _with_wishes(chunks, server), inherit=inherit)
         except ProgramFailed as error:
             raise LoadFailed(without_rows(error), hint=_hint(error.said)) from None
 
@@ -99,20 +97,14 @@ def prepared(
     rename: Rename | None,
     reader: ContentsReader,
     on_bytes: Callable[[int], None],
-    session: str = "",
 ) -> Chunks:
-    """Yield the dump as it is loaded: schema renamed, session prepared, read along.
-
-    *session* are statements that prepare it further.
-    """
+    """Yield the dump as it is loaded: schema renamed, session prepared, read along."""
     done = 0
     for piece in split(chunks):
         done += len(piece.data)
         out = rewrite_piece(piece, rename) if rename else piece
         reader.update(out)
         yield from _for_client(out, flavour)
-        if piece.part is Part.HEAD:
-            yield session.encode()
         on_bytes(done)
 
 
@@ -159,9 +151,8 @@ def describe(loss: TextLoss) -> str:
     return f"{where}: {loss.what} ({count})"
 
 
-def _wishes(server: Server) -> str:
-    """Return the statements that switch off what is WISHED, tried in our own session first."""
-    lines = []
+def _with_wishes(chunks: Chunks, server: Server) -> Chunks:
+    """Yield what switches off what is WISHED, tried in our own session first, then *chunks*."""
     for name in () if server.is_mariadb else WISHED:
         if not server.query("SHOW SESSION VARIABLES LIKE %s", (name,)):
             continue
@@ -169,8 +160,8 @@ def _wishes(server: Server) -> str:
         with contextlib.suppress(QueryFailed):
             server.run(f"SET SESSION {name} = 0")
             server.run(f"SET SESSION {name} = %s", (before,))
-            lines.append(f"SET SESSION {name} = 0;\n")
-    return "".join(lines)
+            yield f"SET SESSION {name} = 0;\n".encode()
+    yield from chunks
 
 
 def _for_client(piece: Piece, flavour: Flavour) -> Iterator[bytes]:

@@ -184,7 +184,10 @@ def _world(folder: Path | None, observe: Observe) -> Iterator[tuple[Context, Ser
 
 
 def _fill(server: Server, folder: Path | None, only: frozenset[str]) -> tuple[int, tuple[str, ...]]:
-    """Load the traps; return how many, and those that this server does not know."""
+    """Load the traps; return how many parts, and those that this server does not know.
+
+    Raises CouldNotCheck where it knows less than half of them.
+    """
     name = "traps_mariadb.sql" if server.is_mariadb else "traps_mysql.sql"
     text = resources.files("ulasis_backup").joinpath("data", name).read_text(encoding="utf-8")
     _, *parts = text.split("\n-- == ")
@@ -198,6 +201,10 @@ def _fill(server: Server, folder: Path | None, only: frozenset[str]) -> tuple[in
         _make_database(server)
         head = next(part for part in parts if _name(part) == SESSION)
         untried = [_name(part) for part in parts if not _loads(server, head, part, folder)]
+        if len(untried) * 2 > len(parts):
+            message = f"the traps are not for {server.version.flavour} {server.version.version}"
+            hint = "a self-test of this version would prove nothing; ask for a newer ulasis-backup"
+            raise CouldNotCheck(message, hint=hint) from None
         return len(parts) - len(untried), tuple(untried)
     return len(parts), ()
 
