@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ulasis_backup.config import KEY_HINT, exposed_sources
-from ulasis_backup.errors import NotEqual, UlasisError
+from ulasis_backup.errors import NotEqual, PrivilegeMissing, UlasisError
 from ulasis_backup.methods.sql import refuse_cutting_variables
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
@@ -18,6 +18,7 @@ from ulasis_backup.mysql.scratch import MISSING_HINT
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations import tried
 from ulasis_backup.operations.context import Context, chosen_databases
+from ulasis_backup.operations.definers import refuse_unrestorable
 from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.operations.self_test import (
     Outcome,
@@ -230,6 +231,11 @@ def _restore_login(context: Context) -> Iterator[Finding]:
                 creators = _untrusted_creators(server, database)
                 if creators:
                     yield creators
+                    continue
+                try:
+                    refuse_unrestorable(server, database)
+                except PrivilegeMissing as error:
+                    yield _warning("restore login", f"{database}: {error.message}", error.hint)
                     continue
                 yield _ok("restore login", f"{server.login.user} may restore {database}")
 

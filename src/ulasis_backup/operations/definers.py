@@ -17,10 +17,16 @@ ACCOUNTS = ("SELECT User, Host FROM mysql.global_priv", "SELECT User, Host FROM 
 """The first is MariaDB's from 10.4 on; roles are only in it."""
 
 SYSTEM_USERS = "SELECT USER, HOST FROM mysql.global_grants WHERE PRIV = 'SYSTEM_USER'"
-_DROPPED = " UNION ".join(
-    f"SELECT DEFINER FROM information_schema.{kind}S "  # noqa: S608 (no data in it)
-    f"WHERE {column}_SCHEMA = %s"
-    for kind, column in (("VIEW", "TABLE"), ("EVENT", "EVENT"), ("ROUTINE", "ROUTINE"))
+_PLACES = (
+    ("VIEWS", "TABLE"), ("EVENTS", "EVENT"), ("ROUTINES", "ROUTINE"), ("TRIGGERS", "TRIGGER"),
+)  # fmt: skip
+_DROPPED, _DEFINERS = (
+    " UNION ".join(
+        f"SELECT DEFINER FROM information_schema.{table} "  # noqa: S608 (no data in it)
+        f"WHERE {column}_SCHEMA = %s"
+        for table, column in places
+    )
+    for places in (_PLACES[:-1], _PLACES)
 )
 WAYS_OUT = "or restore with --definers current (your login instead) or --definers skip"
 
@@ -67,6 +73,19 @@ def settle_definers(
         return source.redefined(change), tuple(_replaced(traits, gone, ours))
     dropped, notices = _dropped(traits, gone)
     return source.redefined(Redefining(definers=gone, dropped=dropped)), notices
+
+
+def refuse_unrestorable(server: Server, database: str) -> None:
+    """Raise PrivilegeMissing where this login could not put back what *database* holds now."""
+    ours = str(server.value("SELECT CURRENT_USER()"))
+    rows = server.query(_DEFINERS, (database,) * 4)
+    names = frozenset(str(name).removesuffix("@") for (name,) in rows) - {
+        ours,
+        ours.removesuffix("@"),
+    }
+    if names:
+        _refuse(server, _look(server, names))
+    refuse_protected(server, database)
 
 
 def _look(server: Server, names: frozenset[str]) -> _Foreign:
