@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -108,3 +109,30 @@ def database(scratch: ScratchServer) -> Iterator[str]:
 def command(scratch: ScratchServer, tmp_path: Path, database: str) -> Command:
     """Return the real command, set to reach the test's database as administrator."""
     return command_for(scratch.login, tmp_path, database)
+
+
+@pytest.fixture
+def logged(server: Server) -> Iterator[Callable[[], int]]:
+    """Return a function that counts the sessions opened so far, as the server logs them."""
+    server.run("SET GLOBAL log_output = 'TABLE'")
+    server.run("SET GLOBAL general_log = ON")
+
+    def count() -> int:
+        rows = "SELECT COUNT(*) FROM mysql.general_log WHERE command_type = 'Connect'"
+        return int(server.value(rows))
+
+    yield count
+    server.run("SET GLOBAL general_log = OFF")
+    server.run("TRUNCATE mysql.general_log")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of two MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)

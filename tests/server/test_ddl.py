@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from support.ddl import SUDDEN, SWAP
 from support.faults import (
     faking,
     go_on,
@@ -32,28 +33,9 @@ MODES = {
     "watched": {"BACKUP_DDL": "detect"},
     "unprivileged": {"DB_USER": "watcher", "DB_PASSWORD": "watching"},
 }
-SWAP = "RENAME TABLE zebras TO elsewhere, zokors TO zebras, elsewhere TO zokors"
-DEEDS = {
+DEEDS = SUDDEN | {
     "altered": ("ALTER TABLE zebras ADD COLUMN extra INT NOT NULL DEFAULT 5, ALGORITHM=COPY",),
-    "altered-in-an-instant": ("ALTER TABLE zebras ADD COLUMN extra INT, ALGORITHM=INSTANT",),
-    "altered-and-altered-back": (
-        "ALTER TABLE zebras ADD COLUMN extra INT, ALGORITHM=INSTANT",
-        "UPDATE zebras SET stripes = 0",
-        "ALTER TABLE zebras DROP COLUMN extra",
-    ),
-    "dropped": ("DROP TABLE zebras",),
-    "dropped-and-made-again": (
-        "DROP TABLE zebras",
-        "CREATE TABLE zebras (id INT PRIMARY KEY, stripes INT)",
-        "INSERT INTO zebras VALUES (7, 7)",
-    ),
-    "truncated": ("TRUNCATE TABLE zebras",),
-    "created": ("CREATE TABLE zoo (id INT PRIMARY KEY)", "INSERT INTO zoo VALUES (1)"),
-    "swapped": (SWAP,),
-    "swapped-twice": (SWAP, SWAP),
     "exchanged": ("ALTER TABLE years EXCHANGE PARTITION p1 WITH TABLE zulu",),
-    "view-replaced": ("CREATE OR REPLACE VIEW totals AS SELECT 1 AS one",),
-    "trigger-dropped": ("DROP TRIGGER on_order",),
     "routine-dropped": ("DROP PROCEDURE count_orders",),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ from support.faults import (
     digests_below,
     end,
     faking,
+    fill,
     go_on,
     listed,
     shelf,
@@ -255,18 +255,6 @@ def test_a_file_size_limit_is_no_success(orders: Shelf) -> None:
     orders.expect_failure(done, StorageFull.exit_code)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a file system of one MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 @NEEDS_ROOT
 def test_a_full_disk_is_no_success_wherever_it_gets_full(orders: Shelf, small_disk: Path) -> None:
     command = orders.command.having(
@@ -277,19 +265,11 @@ def test_a_full_disk_is_no_success_wherever_it_gets_full(orders: Shelf, small_di
     payload = max(path.stat().st_size for path in command.folder.iterdir())
     pages = payload // 4096
     for left in (0, 1, pages // 2, pages, pages + 1, pages + 2):
-        _fill(small_disk / "filling", leaving=left * 4096)
+        fill(small_disk / "filling", leaving=left * 4096)
         before.expect_failure(command.run("backup"), StorageFull.exit_code)
     (small_disk / "filling").unlink()
     command.backup()
     assert command.ok("verify-all")["failed"] == 0
-
-
-def _fill(path: Path, *, leaving: int) -> None:
-    path.unlink(missing_ok=True)
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    os.truncate(path, path.stat().st_size - leaving)
 
 
 def test_a_folder_that_may_not_be_written_is_named(orders: Shelf) -> None:

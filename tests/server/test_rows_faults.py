@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from support.chaos import World, expect_clean, random_blow, strike, world
-from support.faults import Shelf, digests_below, listed, shelf, wait_until, with_temporary_folder
+from support.faults import (
+    Shelf,
+    digests_below,
+    fill,
+    listed,
+    shelf,
+    wait_until,
+    with_temporary_folder,
+)
 from support.pausing import LONG_TABLE, login_of, paused
 from support.server import (
     Command,
@@ -258,18 +265,6 @@ def test_a_file_size_limit_is_no_success(orders: Shelf, size: int) -> None:
     expect_failure(orders, done, StorageFull.exit_code)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a file system of two MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 @NEEDS_ROOT
 def test_a_full_disk_is_no_success_wherever_it_gets_full(orders: Shelf, small_disk: Path) -> None:
     command = orders.command.having(BACKUP_DIR=str(small_disk / "backups"))
@@ -279,7 +274,7 @@ def test_a_full_disk_is_no_success_wherever_it_gets_full(orders: Shelf, small_di
     with connect(orders.login) as server:
         server.run(f"UPDATE {database}.customers SET note = REVERSE(MD5(id))")
     for left in (0, 3):
-        _fill(small_disk / "filling", leaving=left * 4096)
+        fill(small_disk / "filling", leaving=left * 4096)
         expect_failure(before, command.run("backup"), StorageFull.exit_code)
         _remove_new(before)
     (small_disk / "filling").unlink()
@@ -290,14 +285,6 @@ def test_a_full_disk_is_no_success_wherever_it_gets_full(orders: Shelf, small_di
 def _remove_new(before: Shelf) -> None:
     for name in set(digests_below(before.command.folder)) - set(before.digests):
         (before.command.folder / name).unlink()
-
-
-def _fill(path: Path, *, leaving: int) -> None:
-    path.unlink(missing_ok=True)
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    os.truncate(path, path.stat().st_size - leaving)
 
 
 @pytest.mark.parametrize("below", ["", "objects"])

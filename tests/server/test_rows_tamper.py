@@ -352,21 +352,6 @@ def test_objects_that_are_not_what_was_stored_are_found(any_vault: Vault, deed: 
     assert refusal(any_vault, any_vault.new) in codes
 
 
-@pytest.fixture
-def logged(server: Server) -> Iterator[Callable[[], int]]:
-    """Return a function that counts the sessions opened so far, as the server logs them."""
-    server.run("SET GLOBAL log_output = 'TABLE'")
-    server.run("SET GLOBAL general_log = ON")
-
-    def count() -> int:
-        rows = "SELECT COUNT(*) FROM mysql.general_log WHERE command_type = 'Connect'"
-        return int(server.value(rows))
-
-    yield count
-    server.run("SET GLOBAL general_log = OFF")
-    server.run("TRUNCATE mysql.general_log")
-
-
 @pytest.mark.parametrize("deed", DEEDS)
 def test_verify_and_restore_refuse_before_they_reach_a_server(
     vault: Vault, server: Server, logged: Callable[[], int], deed: str

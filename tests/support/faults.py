@@ -189,3 +189,12 @@ def go_on(command: Command) -> None:
 def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
     """Send *number* to the process alone, not to its children."""
     os.kill(process.pid, number)
+
+
+def fill(path: Path, *, leaving: int) -> None:
+    """Write *path* until its disk is full, then leave so many bytes free."""
+    path.unlink(missing_ok=True)
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(path, path.stat().st_size - leaving)
