@@ -207,6 +207,11 @@ class Settings(BaseModel):
     backup_prune_after_backup: bool = Field(
         default=True, description="Prune a series after each successful backup of it."
     )
+    backup_anomaly_watch: bool = Field(
+        default=True,
+        description="Compare each backup with those before it; hold the last good one where it is "
+        "unlike them.",
+    )
     backup_check_space: bool = Field(
         default=True,
         description="Refuse to begin a backup where less space is free than the last one took.",

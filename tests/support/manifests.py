@@ -71,6 +71,7 @@ class Wanted:
     key: bytes | None = None
     encrypted: bool = True
     payload: bytes = b"payload"
+    details: Details = DETAILS
 
 
 def header(backup_id: str, *, cipher: str | None = None) -> Header:
@@ -127,7 +128,7 @@ def put_backup(shelf: Repository, wanted: Wanted | None = None) -> PayloadName:
     )
     payload = PayloadName(backup_id=backup_id, suffix=head.payload.removeprefix(backup_id))
     shelf.storage.put(str(payload), [wanted.payload])
-    details = dataclasses.replace(DETAILS, server_name=wanted.server_name)
+    details = dataclasses.replace(wanted.details, server_name=wanted.server_name)
     data = written(head, data_key, wanted.key or KEY, details)
     copy = None
     if data_key and wanted.key:

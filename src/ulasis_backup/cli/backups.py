@@ -115,6 +115,14 @@ def _show_made(
         "backups": [_made(entry) for entry in made],
         "failed": [failure(database, error) for database, error in failed],
         "prune": pruned_document(pruned) if pruned else None,
+        "anomalies": [
+            {
+                "backup": one.backup,
+                "held": one.held or None,
+                "found": [{"subject": a.subject, "what": a.what} for a in one.anomalies],
+            }
+            for one in followed.watched
+        ],
         "follow_up_failed": [
             {"message": error.message, "hint": error.hint} for error in followed.failures
         ],

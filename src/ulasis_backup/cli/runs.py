@@ -16,6 +16,7 @@ from ulasis_backup.config import Config
 from ulasis_backup.events import Event, Observe, PhaseEnded, ignore
 from ulasis_backup.observers import hooks, notify
 from ulasis_backup.observers.discretion import discreet
+from ulasis_backup.observers.incidents import Incident, Severity
 from ulasis_backup.observers.outcomes import (
     MADE,
     Outcome,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 SECONDS_AFTER_SIGNAL = 5.0
 """Whoever sent a signal waits for us to end: what cannot be sent now is sent by the next run."""
+STATUS = "status/"
+"""How the keys of incidents begin that `status` finds."""
 PINGED = "backup"
 """The operation that a dead-man's switch watches."""
 QUEUE_HINT = "it is kept and tried again; `ulasis-backup alert list` shows it, `alert test` tries"
@@ -151,10 +154,11 @@ class Run:
 
     def _tell(self, outcome: Outcome, seconds: float) -> notify.Sent:
         wanted = outcome.code == 0 and self._config.settings.backup_alert_on_success
+        standing = open_problems(self._config) if self._alerts.channels else None
         return notify.report(
             self._alerts,
-            incidents_of(outcome),
-            checked=checked_by(outcome),
+            (*incidents_of(outcome), *(standing or ())),
+            checked=(*checked_by(outcome), *((STATUS,) if standing is not None else ())),
             now=outcome.ended,
             relief=relief_of(outcome),
             also=(success_of(outcome),) if wanted else (),
@@ -195,6 +199,30 @@ class Run:
             "EXIT_CODE": str(outcome.code),
             "MESSAGE": discreet(said, self._alerts.secrets),
         }
+
+
+def open_problems(config: Config) -> tuple[Incident, ...] | None:
+    """Return what `status` finds open, as incidents; None where it cannot look.
+
+    How runs ended is an incident of its own already.
+    """
+    from ulasis_backup.app import build  # noqa: PLC0415 (costly, and only with alerts)
+    from ulasis_backup.operations.status import Level, status  # noqa: PLC0415
+
+    try:
+        problems = status(build(config, ignore)).all_problems
+    except errors.UlasisError:
+        return None
+    return tuple(
+        Incident(
+            key=f"{STATUS}{problem.key}",
+            severity=Severity.FAILURE if problem.level is Level.CRITICAL else Severity.WARNING,
+            title=problem.title,
+            text=f"{problem.message}\nNext: {problem.hint}",
+        )
+        for problem in problems
+        if not problem.key.endswith(" run")
+    )
 
 
 def place_of(config: Config) -> Place:

@@ -11,12 +11,17 @@ from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.hold import hold
 from ulasis_backup.operations.keep import Wish
 from ulasis_backup.operations.prune import Pruned, prune
+from ulasis_backup.operations.watch import Watched, watch_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """What was done after the backups, and what of it failed: the backups exist all the same."""
+    """What was done after the backups, and what of it failed: the backups exist all the same.
 
+    ``watched`` are those that are unlike the ones before them.
+    """
+
+    watched: tuple[Watched, ...] = ()
     pruned: Pruned | None = None
     failures: tuple[FollowUpFailed, ...] = ()
 
@@ -28,21 +33,24 @@ def follow_up(context: Context, made: Sequence[MadeBackup], *, held: bool, note:
     """
     if not made:
         return FollowUp()
+    # Before the prune, which spares what the watch holds.
+    watching = context.config.settings.backup_anomaly_watch
+    watched = watch_all(context, made) if watching else ()
     try:
         for backup in made if held else ():
             hold(context, backup.name, note=note)
     except UlasisError as error:
-        return FollowUp(failures=(_failed("it is not held", error),))
+        return FollowUp(watched=watched, failures=(_failed("it is not held", error),))
     if not context.config.settings.backup_prune_after_backup:
-        return FollowUp()
+        return FollowUp(watched=watched)
     series = frozenset(backup.manifest.header.series for backup in made)
     try:
         pruned = prune(context, Wish(series=series, automatic=True))
     except UlasisError as error:
-        return FollowUp(failures=(_failed("the prune after it failed", error),))
+        return FollowUp(watched=watched, failures=(_failed("the prune after it failed", error),))
     problem = pruned.problem
     failures = (_failed("the prune after it failed", problem),) if problem else ()
-    return FollowUp(pruned=pruned, failures=failures)
+    return FollowUp(watched=watched, pruned=pruned, failures=failures)
 
 
 def _failed(what: str, error: UlasisError) -> FollowUpFailed:

@@ -19,7 +19,9 @@ from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.daemon import local_zone
 from ulasis_backup.operations.schedule import jobs
-from ulasis_backup.repository import proofs, repository, runs
+from ulasis_backup.operations.watch import watched_holds
+from ulasis_backup.repository import holds, proofs, repository, runs
+from ulasis_backup.repository.holds import Hold
 from ulasis_backup.repository.proofs import GOOD, Check, Proof, Standing
 from ulasis_backup.repository.repository import Entry, Listing, in_series
 from ulasis_backup.repository.runs import State
@@ -53,10 +55,15 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something open: what, and the next command. ``key`` names it for alerts."""
+    """Something open: what, and the next command.
+
+    ``key`` names it for alerts; ``title`` says it in few words without numbers that move, which
+    would look like news.
+    """
 
     level: Level
     key: str
+    title: str
     message: str
     hint: str = ""
 
@@ -139,6 +146,7 @@ class _View:
 
     context: Context
     standings: Mapping[str, Standing]
+    held: Mapping[str, Hold]
     moment: datetime
 
     @property
@@ -161,7 +169,8 @@ def status(context: Context, *, everything: bool = False, moment: datetime | Non
     moment = moment or now()
     listing = repository.listing(context.repository)
     standings = proofs.standings(context.repository, listing.entries)
-    view = _View(context=context, standings=standings, moment=moment)
+    held = holds.held(context.repository, listing.entries)
+    view = _View(context=context, standings=standings, held=held, moment=moment)
     series = [
         _series(view, server, databases, members)
         for server, databases, members in _grouped(context, listing, everything=everything)
@@ -223,6 +232,7 @@ def _series(
         *_run_problems(view, found, members),
         *_age_problems(found, view.settings),
         *_verdict_problems(view, found, usual),
+        *_held_problems(view, found, usual),
         *_rto_problems(found, view.settings),
     )
     return replace(found, problems=every)
@@ -274,6 +284,7 @@ def _run_problems(view: _View, series: SeriesStatus, members: Sequence[Entry]) -
         yield Problem(
             level=Level.CRITICAL if last.state is State.FAILED else Level.WARNING,
             key=f"{series.name} run",
+            title=f"the last backup of {series.name} did not end well",
             message=f"{series.name}: {last.reason}",
             hint="see its log, mend the cause, then: ulasis-backup backup",
         )
@@ -285,6 +296,7 @@ def _age_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]
         yield Problem(
             level=Level.CRITICAL,
             key=f"{series.name} none",
+            title=f"there is no good backup of {series.name}",
             message=f"there is no good backup of {series.name}",
             hint="ulasis-backup backup",
         )
@@ -295,6 +307,7 @@ def _age_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]
         yield Problem(
             level=level,
             key=f"{series.name} rpo",
+            title=f"the newest backup of {series.name} is too old",
             message=f"the newest backup of {series.name} is {series.rpo / 3600:.1f} h old; at most "
             f"{settings.backup_rpo_hours:g} h may be lost",
             hint="ulasis-backup backup; then see why the schedule made none: the log, "
@@ -311,6 +324,7 @@ def _verdict_problems(
             yield Problem(
                 level=Level.CRITICAL if entry is entries[-1] else Level.WARNING,
                 key=f"{entry.name} failed",
+                title=f"{entry.name} failed its last check",
                 message=f"{entry.name} failed its last check: {view.of(entry).note}",
                 hint="ulasis-backup backup; then look at the storage of this one",
             )
@@ -323,6 +337,7 @@ def _verdict_problems(
         yield Problem(
             level=Level.WARNING,
             key=f"{series.name} unchecked",
+            title=f"no backup of {series.name} was verified lately",
             message=f"no backup of {series.name} was verified for {NEVER_READ.days} days",
             hint="ulasis-backup verify-all",
         )
@@ -331,8 +346,24 @@ def _verdict_problems(
         yield Problem(
             level=Level.WARNING,
             key=f"{series.name} unproven",
+            title=f"no backup of {series.name} was proven lately",
             message=f"no backup of {series.name} was proven for {NEVER_PROVEN.days} days",
             hint="ulasis-backup test-restore latest",
+        )
+
+
+def _held_problems(
+    view: _View, series: SeriesStatus, entries: Sequence[Entry]
+) -> Iterator[Problem]:
+    """Yield what the anomaly watch holds: nobody has looked at it yet."""
+    for entry in watched_holds(view.held, entries):
+        yield Problem(
+            level=Level.WARNING,
+            key=f"{entry.name} anomaly",
+            title=f"a backup of {series.name} was unlike those before",
+            message=f"a backup of {series.name} was unlike those before: {entry.name}, the last "
+            "before it, is held",
+            hint=f"look at the next one (`show`); then: ulasis-backup release {entry.name}",
         )
 
 
@@ -343,6 +374,7 @@ def _rto_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]
         yield Problem(
             level=Level.CRITICAL if series.rto.likely > limit else Level.WARNING,
             key=f"{series.name} rto",
+            title=f"a restore of {series.name} would take too long",
             message=f"a restore of {series.name} would take about {likely:.1f} h, up to "
             f"{most:.1f}; {settings.backup_rto_hours:g} h are allowed",
             hint="more --jobs, BACKUP_METHOD=rows, or a faster machine; docs/start.md",
@@ -375,6 +407,7 @@ def _storage_problems(
         yield Problem(
             level=Level.CRITICAL,
             key="storage room",
+            title="there is no room for another backup",
             message=f"{storage.place} has no room for another backup: {free}",
             hint="ulasis-backup prune --dry-run shows what may go",
         )
@@ -385,6 +418,7 @@ def _storage_problems(
         yield Problem(
             level=Level.WARNING,
             key="storage room",
+            title="the storage is nearly full",
             message=f"{storage.place} is nearly full: {free}{when}",
             hint="ulasis-backup prune --dry-run shows what may go",
         )
@@ -399,15 +433,22 @@ def _listing_problems(listing: Listing) -> Iterator[Problem]:
             yield _unreadable(oddity.name, oddity.error)
     for doubt in listing.doubts:
         yield Problem(
-            level=Level.WARNING, key=f"doubt {doubt}", message=doubt, hint="ulasis-backup list"
+            level=Level.WARNING,
+            key=f"doubt {doubt}",
+            title=doubt,
+            message=doubt,
+            hint="ulasis-backup list",
         )
 
 
 def _unreadable(name: str, error: UlasisError) -> Problem:
     return Problem(
-        level=Level.WARNING, key=f"{name} unreadable", message=f"{name}: {error.message}",
+        level=Level.WARNING,
+        key=f"{name} unreadable",
+        title=f"{name} cannot be read",
+        message=f"{name}: {error.message}",
         hint=error.hint,
-    )  # fmt: skip
+    )
 
 
 def _next_runs(settings: Settings, moment: datetime) -> Iterator[tuple[str, datetime]]:
