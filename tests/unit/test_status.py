@@ -179,3 +179,15 @@ def test_bars_show_the_course_of_sizes() -> None:
     assert sparkline([5, 5]) == "▁▁"
     assert sparkline([]) == "-"
     assert len(sparkline(range(100))) == 20
+
+
+def test_titles_stay_while_numbers_move(context: Context) -> None:
+    put(context)
+    told = []
+    for hours in (30, 31):
+        problems = status(context, moment=MORNING + timedelta(hours=hours)).all_problems
+        (problem,) = [one for one in problems if one.key.endswith(" rpo")]
+        told.append((problem.title, problem.message))
+
+    assert told[0][0] == told[1][0]
+    assert told[0][1] != told[1][1]

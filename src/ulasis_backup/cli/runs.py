@@ -154,7 +154,9 @@ class Run:
 
     def _tell(self, outcome: Outcome, seconds: float) -> notify.Sent:
         wanted = outcome.code == 0 and self._config.settings.backup_alert_on_success
-        standing = open_problems(self._config) if self._alerts.channels else None
+        # A failed run is told of by itself; what is open beside it can wait for the next good one.
+        looking = self._alerts.channels and outcome.code in MADE
+        standing = open_problems(self._config) if looking else None
         return notify.report(
             self._alerts,
             (*incidents_of(outcome), *(standing or ())),
@@ -222,6 +224,17 @@ def open_problems(config: Config) -> tuple[Incident, ...] | None:
         )
         for problem in problems
         if not problem.key.endswith(" run")
+    )
+
+
+def look(config: Config, alerts: notify.Alerts) -> notify.Sent:
+    """Tell of what `status` finds open, and of what is over, without a run."""
+    problems = open_problems(config)
+    moment = now()
+    if problems is None:
+        return notify.flush(alerts, now=moment)
+    return notify.report(
+        alerts, problems, checked=(STATUS,), now=moment, relief="`ulasis-backup status` is fine"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ulasis_backup.config import Config
     from ulasis_backup.operations.schedule import Plan, System
     from ulasis_backup.schedule import Job
+
+LOOK_EVERY = 3600.0
+"""Seconds after which the daemon looks whether something is open, e.g. a backup too old."""
 
 For = Annotated[
     str, typer.Option("--for", metavar="SYSTEM", help="`cron`, `systemd` or `windows`.")
@@ -127,7 +131,7 @@ def daemon(context: typer.Context) -> None:
         operation.run(
             operation.plan_daemon(config),
             log_events(),
-            idle=lambda: _send_alerts(session, config),
+            idle=_Between(session, config),
             died=lambda job, why: _tell_of_death(session, config, job, why),
         )
 
@@ -165,19 +169,34 @@ def _tell_of_death(session: Session, config: Config, job: Job, why: str) -> None
         session.warn(f"unexpected {type(error).__name__} while alerts were sent")
 
 
-def _send_alerts(session: Session, config: Config) -> None:
-    """Send what runs could not send, and reminders; a channel that fails is tried again later."""
-    from ulasis_backup.observers import notify  # noqa: PLC0415
-    from ulasis_backup.operations.context import now  # noqa: PLC0415
+class _Between:
+    """What the daemon does between its jobs: send what waits, and look every hour.
 
-    try:
-        alerts = notify.alerts_of(config)
-        done = notify.flush(alerts, now=now()) if notify.due(alerts, now=now()) else notify.Sent()
-    except Exception as error:  # noqa: BLE001 (alerts must not end the schedule)
-        session.warn(f"unexpected {type(error).__name__} while alerts were sent")
-        return
-    for problem in done.problems:
-        session.warn(f"an alert was not sent: {problem}", "it is tried again")
+    A backup that is not made ends no run that could tell of it.
+    """
+
+    def __init__(self, session: Session, config: Config) -> None:
+        self._session = session
+        self._config = config
+        self._look_at = monotonic() + LOOK_EVERY
+
+    def __call__(self) -> None:
+        from ulasis_backup.cli.runs import look  # noqa: PLC0415
+        from ulasis_backup.observers import notify  # noqa: PLC0415
+        from ulasis_backup.operations.context import now  # noqa: PLC0415
+
+        done = notify.Sent()
+        try:
+            alerts = notify.alerts_of(self._config)
+            if alerts.channels and monotonic() >= self._look_at:
+                self._look_at = monotonic() + LOOK_EVERY
+                done = look(self._config, alerts)
+            elif notify.due(alerts, now=now()):
+                done = notify.flush(alerts, now=now())
+        except Exception as error:  # noqa: BLE001 (alerts must not end the schedule)
+            self._session.warn(f"unexpected {type(error).__name__} while alerts were sent")
+        for problem in done.problems:
+            self._session.warn(f"an alert was not sent: {problem}", "it is tried again")
 
 
 def _plan(session: Session, system: str, log: Path | None, *, program: str, folder: str) -> Plan:

@@ -122,40 +122,6 @@ def relief_of(outcome: Outcome) -> str:
     return f"{outcome.operation} went well at {time}" + (f": {names}" if names else "")
 
 
-def rpo_at_risk(place: Place, *, hours: float, limit: float) -> Incident:
-    """Return the incident that the newest backup is *hours* old, of *limit* that are allowed."""
-    what = f"the newest backup is {hours:.1f} hours old; the aim (RPO) is {limit:g} hours"
-    return Incident(
-        key="rpo",
-        severity=Severity.FAILURE if hours > limit else Severity.WARNING,
-        title=f"the newest backup of {place.short} is too old",
-        text=_lines(what, place, "ulasis-backup backup; ulasis-backup schedule show"),
-    )
-
-
-def rto_at_risk(place: Place, *, hours: float, limit: float) -> Incident:
-    """Return the incident that a restore would take *hours*, of *limit* that are allowed."""
-    what = f"a restore would take about {hours:.1f} hours; the aim (RTO) is {limit:g} hours"
-    return Incident(
-        key="rto",
-        severity=Severity.WARNING,
-        title=f"a restore of {place.short} may take too long",
-        text=_lines(what, place, "ulasis-backup test-restore latest measures it"),
-    )
-
-
-def storage_nearly_full(place: Place, *, free: int, total: int) -> Incident:
-    """Return the incident that only *free* of *total* bytes are left where backups lie."""
-    share = 100 * free / total if total else 0.0
-    what = f"{free / 1e9:.1f} GB of {total / 1e9:.1f} GB are free ({share:.0f} %)"
-    return Incident(
-        key="storage",
-        severity=Severity.WARNING,
-        title=f"the storage of the backups of {place.short} is nearly full",
-        text=_lines(what, place, "df -h; ulasis-backup list; ulasis-backup prune"),
-    )
-
-
 def _lines(what: str, place: Place, then: str) -> str:
     return f"What:   {what}\n{_where(place)}\nNext:   {then}"
 
