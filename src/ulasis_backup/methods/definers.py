@@ -36,8 +36,11 @@ _COLLATIONS = re.compile(
     rb"|ALTER DATABASE `(?:[^`]|``)*` CHARACTER SET \w+ COLLATE (\w+) ;)"
 )
 _INVOKER = re.compile(rb"SQL SECURITY INVOKER")
-_NAME = rb"(?:`(?:[^`]|``)*`\.)?`((?:[^`]|``)*)`"
-_READ = re.compile(rb"(?:from|join)[\s(]+" + _NAME + rb"|" + _NAME + rb"\(", re.DOTALL)
+_NAME = rb"`((?:[^`]|``)*)`"
+_READ = re.compile(
+    rb"(?:from|join)[\s(]+" + _NAME + rb"(?!\.)|(?<![.`])" + _NAME + rb"\(", re.DOTALL
+)
+"""What stands in a schema of its own is shown without its name."""
 
 
 class Definers(StrEnum):
@@ -52,8 +55,8 @@ class Definers(StrEnum):
 class Traits:
     """What an object asks of a server: who defined it, and the settings it was made with.
 
-    ``uses`` are names of views and functions that a view names; ``invoker`` tells that it runs
-    with the rights of whoever calls it.
+    ``uses`` are labels of what a view reads and calls, ``view v`` also where it is a table;
+    ``invoker`` tells that it runs with the rights of whoever calls it.
     """
 
     kind: str
@@ -169,6 +172,7 @@ def _replaced(text: bytes, found: re.Match[bytes] | None, change: Redefining) ->
 
 
 def _uses(text: bytes) -> Iterator[str]:
-    for match in _READ.findall(text):
-        name = match[0] or match[1]
-        yield name.replace(b"``", b"`").decode("utf-8", "surrogateescape")
+    """Yield what a view reads, if those are views, and the functions that it calls."""
+    for read, called in _READ.findall(text):
+        name = (read or called).replace(b"``", b"`").decode("utf-8", "surrogateescape")
+        yield f"{ObjectKind.VIEW if read else ObjectKind.FUNCTION} {name}"

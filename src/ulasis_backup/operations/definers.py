@@ -168,12 +168,9 @@ def _blocked(
 
     The server looks at the rights of that definer when such a view is created (error 1449).
     """
-    orphans = {t.name: t for t in traits if t.definer in absent and not t.invoker}
+    orphans = {t.label: t for t in traits if t.definer in absent and not t.invoker}
     return tuple(
-        (view, orphans[name])
-        for view in traits
-        if view.kind == ObjectKind.VIEW
-        for name in sorted(view.uses & orphans.keys())
+        (view, orphans[label]) for view in traits for label in sorted(view.uses & orphans.keys())
     )
 
 
@@ -266,10 +263,10 @@ def _dropped(
 def _needed(one: Traits, left_out: Iterable[tuple[str, str]]) -> str:
     """Return what *one* cannot be created without, of what is *left_out*."""
     for kind, name in left_out:
-        reads = one.kind == ObjectKind.VIEW and name in one.uses
-        body = one.kind == ObjectKind.PACKAGE_BODY and (kind, name) == ("package", one.name)
-        if (reads and kind in (ObjectKind.VIEW, ObjectKind.FUNCTION)) or body:
-            return f"{kind} {name}"
+        label = f"{kind} {name}"
+        body = one.kind == ObjectKind.PACKAGE_BODY and label == f"package {one.name}"
+        if label in one.uses or body:
+            return label
     return ""
 
 
