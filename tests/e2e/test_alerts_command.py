@@ -91,8 +91,11 @@ def test_receivers_that_fail_change_nothing_about_the_run_and_are_named(
         assert secret not in failed.said
 
     slack.answer = 200
-    assert command.ok("alert", "flush") == {"sent": 1, "waiting": 0, "problems": []}
-    assert len(titles(slack)) == 1
+    assert command.ok("alert", "flush") == {"sent": 2, "waiting": 0, "problems": []}
+    assert titles(slack) == [
+        "backup of ulasis at db1 FAILED: server unreachable",
+        "there is no good backup of db1/ulasis",
+    ]
 
 
 def test_a_run_that_was_killed_while_it_told_has_its_alert_sent_by_the_next(
@@ -179,6 +182,8 @@ def test_prune_recovers_when_there_is_a_repository(command: Command, slack: Rece
     assert titles(slack) == [
         "prune of ulasis at db1 needs a look: could not check",
         "over: prune of ulasis at db1 needs a look: could not check",
+        # A good run looks at what else is open.
+        "there is no good backup of db1/ulasis",
         "prune of ulasis at db1 is done",
     ]
 
@@ -194,14 +199,16 @@ def test_a_failed_verdict_is_told_of_by_name_until_all_is_intact_again(
     assert golden.run("verify-all").code == 41
     assert golden.run("verify", victim.name).code == 41
     assert golden.run("verify", other.name).code == 0
-    assert len(titles(slack)) == 2
-    assert titles(slack)[1] == f"verify of {victim.name} FAILED: authentication failed"
+    assert titles(slack)[1:] == [
+        f"verify of {victim.name} FAILED: authentication failed",
+        f"{victim.name} failed its last check",
+    ]
     assert victim.name in slack.bodies()[0]
     assert other.name not in slack.bodies()[0]
 
     victim.write_bytes(whole)
     assert golden.run("verify-all").code == 0
-    assert [title[:5] for title in titles(slack)[2:]] == ["over:", "over:"]
+    assert [title[:5] for title in titles(slack)[3:]] == ["over:"] * 3
 
 
 def test_the_test_says_of_each_channel_whether_it_arrived(

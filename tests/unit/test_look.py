@@ -27,7 +27,7 @@ def test_a_backup_that_is_too_old_is_told_of_once_and_again_when_it_is_over(tmp_
 
         first, second = look(config, alerts), look(config, alerts)
 
-        bodies = [body for body in hook.bodies()]
+        bodies = list(hook.bodies())
         assert (first.problems, second.problems) == ((), ())
         told = [body for body in bodies if "is too old" in body]
         assert len(told) == 1
