@@ -1,6 +1,7 @@
 """The method `rows` beside what a user would pick instead, on a generated database of about 1 GB.
 
-    python -m benchmarks.rows [--mib 1000] [--runs 3] [--only backup,restore,deltas,days,tables]
+    python -m benchmarks.rows [--mib 1000] [--runs 3]
+        [--only backup,restore,tables,prove,deltas,days]
     python -m benchmarks.rows --resume             # what is missing of this commit, then everything
 
 A private server with the binlog on, in a folder that is removed at the end. Peers are mydumper and
@@ -28,7 +29,7 @@ from benchmarks.bench import INSTALL, Bench, Report, load, say, text
 from benchmarks.chart import draw
 from benchmarks.database import Server, build, private_server, size_of_mib
 from benchmarks.measure import Broken
-from benchmarks.parts import backup, days, deltas, restore, tables
+from benchmarks.parts import backup, days, deltas, prove, restore, tables
 from benchmarks.results import FOLDER, Results, commit, machine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,7 @@ BINLOG = ("--log-bin=binlog", "--server-id=1", "--binlog-format=ROW")
 PARTS: dict[str, Callable[[Bench], Report]] = {
     "backup": backup.measure,
     "restore": restore.measure,
+    "prove": prove.measure,
     "tables": tables.measure,
     "deltas": deltas.measure,
     "days": days.measure,

@@ -8,6 +8,7 @@ The strategy's variables keep their names and meaning.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import socket
 import tomllib
@@ -28,6 +29,7 @@ from pydantic import (
     ValidationError,
 )
 
+from ulasis_backup.assertions import Assertion
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.model import Login, Secret
 
@@ -62,6 +64,19 @@ def _true_means_starttls(value: object) -> object:
 
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_unset)]
+
+
+def _from_json(value: object) -> object:
+    """Return a list that an environment variable gives as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(json.loads(value)) if value.strip() else ()
+    except (ValueError, TypeError):
+        msg = "not a list in JSON"
+        raise ValueError(msg) from None
+
+
 OptionalBool = Annotated[bool | None, BeforeValidator(_empty_is_unset)]
 
 
@@ -151,6 +166,19 @@ class Settings(BaseModel):
     )
     backup_programs_dir: OptionalPath = Field(
         None, description="Folder of the client and server programs; else they are searched."
+    )
+    backup_scratch_programs: str = Field(
+        "",
+        description="Folders of server programs for `test-restore` (`/opt/a:/opt/b`), searched "
+        "before BACKUP_PROGRAMS_DIR for those of the backup's flavour and series.",
+    )
+    backup_assertions: Annotated[tuple[Assertion, ...], BeforeValidator(_from_json)] = Field(
+        (),
+        description="What `test-restore` asks the restored database: `[[assertions]]` in the TOML "
+        "file, a list in JSON in the environment.",
+    )
+    backup_assertion_seconds: int = Field(
+        60, ge=1, description="Seconds that the query of an assertion may take."
     )
     backup_log_format: Literal["text", "json"] = Field(
         "text", description="Format of the log lines on standard error."
@@ -451,6 +479,8 @@ def _from_toml(path: Path) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path} is not valid TOML: {error}"
         raise SettingsError(message, hint="`ulasis-backup init` writes a good example") from None
+    if "assertions" in values:
+        values["backup_assertions"] = values.pop("assertions")
     for name in values:
         if name not in Settings.model_fields:
             near = difflib.get_close_matches(name, Settings.model_fields, n=1)

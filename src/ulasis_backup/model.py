@@ -140,6 +140,21 @@ class TextLoss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """What the server itself showed of an object while a dump was made, beside what is in the dump.
+
+    ``digest`` is of the definition, empty where it changed meanwhile; ``counter`` is between what
+    the AUTO_INCREMENT of a table, or a sequence, was before and after.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    counter: tuple[int, int] | None = None
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
     """The size of some bytes and their digest in hexadecimal."""
 

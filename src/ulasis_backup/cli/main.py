@@ -19,6 +19,7 @@ from ulasis_backup.cli import (
     alerts,
     backups,
     keep,
+    proving,
     repository,
     restores,
     schedules,
@@ -43,6 +44,7 @@ app = typer.Typer(
 for module in (
     backups,
     verifying,
+    proving,
     keep,
     repository,
     restores,

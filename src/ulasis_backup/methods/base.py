@@ -12,6 +12,7 @@ from ulasis_backup.model import (
     Shared,
     TableSummary,
     TextLoss,
+    Witness,
 )
 from ulasis_backup.repository.manifest import Plain
 from ulasis_backup.streams.pipeline import Chunks
@@ -36,6 +37,7 @@ class Captured:
     warnings: tuple[str, ...]
     shared: Shared | None = None
     known: tuple[str, ...] = ()
+    witness: tuple[Witness, ...] = ()
 
 
 class Capture(Protocol):

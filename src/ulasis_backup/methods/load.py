@@ -36,6 +36,7 @@ SESSION = {
 """Set behind the dump's own head: dates that ALLOW_INVALID_DATES let in would become zero in
 silence, rows that broke a CHECK would stop the load, old row formats would be refused."""
 
+OF_TABLES = frozenset({Part.TABLE, Part.ROWS_HEAD, Part.ROWS, Part.AFTER_ROWS})
 WISHED = (
     # Foreign keys may point at any key, as InnoDB itself allows: old tables have such.
     "restrict_fk_on_non_standard_key",
@@ -106,6 +107,17 @@ def prepared(
         reader.update(out)
         yield from _for_client(out, flavour)
         on_bytes(done)
+
+
+def section_at(chunks: Chunks, flavour: Flavour, line: int) -> str:
+    """Return the section of a dump, as ``prepared`` yields it, that holds a line of that number."""
+    lines = 1
+    for piece in split(chunks):
+        lines += sum(data.count(b"\n") for data in _for_client(piece, flavour))
+        if lines > line:
+            kind = "table" if piece.part in OF_TABLES else str(piece.part)
+            return f", at {kind} {piece.name}".rstrip()
+    return ""
 
 
 def empty(

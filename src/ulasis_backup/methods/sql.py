@@ -25,8 +25,10 @@ from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.contents import Contents, ContentsReader
 from ulasis_backup.methods.mend import quote_triggers
 from ulasis_backup.methods.sections import split
-from ulasis_backup.model import LeftOut, Login, ObjectKind, TextLoss
+from ulasis_backup.methods.witness import look, witness_of
+from ulasis_backup.model import LeftOut, Login, ObjectKind, TextLoss, Witness
 from ulasis_backup.mysql import privileges, programs, schema
+from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.guard import GuardOptions, SchemaGuard, guarded, tables_locked
 from ulasis_backup.mysql.losses import find_losses
 from ulasis_backup.mysql.privileges import Missing
@@ -78,6 +80,7 @@ class SqlOptions:
     ddl_wait: int = 10
     allow_partial: bool = False
     look_for_losses: bool = True
+    witness: bool = True
     programs_folder: Path | None = None
 
 
@@ -119,6 +122,10 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
     if missing:
         fallbacks += ("partial: rights are missing, objects may be missing unseen",)
     lock = options.lock_tables and not missing
+    if position and needing and lock and not server.is_mariadb:
+        # For a position mysqldump flushes all tables, and would wait for our own locks for ever.
+        position = ()
+        fallbacks += (f"no position: tables without transactions are locked: {_some(needing)}",)
     if needing and not lock:
         fallbacks += (f"not locked, may change while dumped: {_some(needing)}",)
     return DumpPlan(
@@ -173,7 +180,9 @@ class SqlCapture:
         self._plan = plan
         self._login = login
         self._options = options
+        self._data_key = data_key
         self._reader = ContentsReader(data_key)
+        self._witness: tuple[Witness, ...] = ()
         self._warnings: list[str] = []
         self._fallbacks = list(plan.fallbacks)
         self._contents: Contents | None = None
@@ -190,14 +199,18 @@ class SqlCapture:
                     locks=locks,
                 )
             )  # fmt: skip
+            before = self._look()
             yield from self._dump()
             self._contents = self._reader.result()
             if not plan.partial:
                 _expect_everything(plan, self._contents)
+            after = self._look()
             locks.check()
             guard.check()
             self._note_guard(guard)
             self._note_packet()
+            if before is not None and after is not None:
+                self._witness = witness_of(before, after, self._data_key)
 
     def contents(self) -> Contents:
         """Return the dump's tables, objects and digests."""
@@ -219,7 +232,15 @@ class SqlCapture:
             text_losses=plan.text_losses,
             fallbacks=tuple(self._fallbacks),
             warnings=tuple(self._warnings),
+            witness=self._witness,
         )
+
+    def _look(self) -> tuple[Definition, ...] | None:
+        """Return what the server itself shows, where that is wanted and may be seen."""
+        plan = self._plan
+        if plan.partial or not self._options.witness:
+            return None
+        return look(self._login, plan.database, plan.catalogue, plan.left_out)
 
     def _dump(self) -> Generator[bytes, None, None]:
         plan = self._plan

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ulasis_backup.errors import ProgramMissing, ScratchServerFailed, ServerUnreachable
-from ulasis_backup.model import Flavour, Login, Secret
+from ulasis_backup.model import Flavour, Login, Secret, ServerVersion
 from ulasis_backup.mysql import programs
 from ulasis_backup.mysql.programs import Program, ProgramFailed
 from ulasis_backup.mysql.server import connect
@@ -52,6 +53,7 @@ OWN_OPTIONS = {
     # Its folder for files is a fixed one of the system; the X plugin has a port of its own.
     Flavour.MYSQL: ("--skip-replica-start", "--mysqlx=OFF", "--secure-file-priv=NULL"),
 }
+_VERSION = re.compile(r"\bVer (\S+)")
 MISSING_HINT = "install mariadb-server-core (Debian, Ubuntu) or set BACKUP_PROGRAMS_DIR"
 
 
@@ -60,8 +62,12 @@ class _Program:
     """An installed server; ``installer`` is what makes a data folder, if that is another one."""
 
     path: str
-    flavour: Flavour
+    version: ServerVersion
     installer: str = ""
+
+    @property
+    def flavour(self) -> Flavour:
+        return self.version.flavour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,19 @@ def server_program(folder: Path | None = None) -> Program:
     return Program(path=path, version=version.removeprefix(path).strip(), flavour=flavour)
 
 
+def installed_version(programs_folder: Path | None = None) -> ServerVersion:
+    """Return the version of the server that ``scratch_server`` would start; nothing is started.
+
+    Raises ProgramMissing, ScratchServerFailed.
+    """
+    return _program(programs_folder).version
+
+
+def scratch_parent() -> Path:
+    """Return the folder in which scratch servers keep their data: TMPDIR decides."""
+    return _parent_folder()
+
+
 def sweep() -> int:
     """End and remove scratch servers whose owners are gone; return how many there were."""
     swept = 0
@@ -137,10 +156,13 @@ def _program(folder: Path | None) -> _Program:
         version = programs.run([path, "--no-defaults", "--version"])
     except ProgramFailed as error:
         raise ScratchServerFailed(f"{path} does not run: {error.said[-500:]}") from None
+    found = _VERSION.search(version)
+    text = found[1] if found else "0"
     if "mariadb" not in version.lower():
-        return _Program(path=path, flavour=Flavour.MYSQL)
+        return _Program(path=path, version=ServerVersion(flavour=Flavour.MYSQL, version=text))
     installer = _need(("mariadb-install-db", "mysql_install_db"), folder)
-    return _Program(path=path, flavour=Flavour.MARIADB, installer=installer)
+    mariadb = ServerVersion(flavour=Flavour.MARIADB, version=text)
+    return _Program(path=path, version=mariadb, installer=installer)
 
 
 def _initialise(program: _Program, folder: Path) -> None:

@@ -179,6 +179,7 @@ def _details(
         warnings=captured.warnings,
         selection=request.selection,
         shared=captured.shared,
+        witness=captured.witness,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import CouldNotCheck, UlasisError
@@ -11,10 +11,12 @@ from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.sql import SqlCapture, SqlOptions, plan_dump
 from ulasis_backup.model import LeftOut, TableSummary, TextLoss
 from ulasis_backup.mysql import losses
-from ulasis_backup.mysql.server import connect
+from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.context import Context, sql_options
+from ulasis_backup.repository.manifest import Details
 from ulasis_backup.streams.keys import DataKey
 
+MOST_NAMED = 5
 MISSING, EXTRA = "missing", "not in the backup"
 DEFINITION, ROWS, COUNT = "definition differs", "rows differ", "number of rows differs"
 EXCUSED = {
@@ -107,22 +109,42 @@ def compared(expected: Contents, actual: Contents) -> Comparison:
     )
 
 
+def where_not(wanted: Details, found: Contents) -> str:
+    """Return what of *found* is not what the manifest says, as the end of a message."""
+    said = replace(found, plain=wanted.plain, tables=wanted.tables, objects=wanted.objects)
+    named = [str(one) for one in _differences(said, found)]
+    return f": {'; '.join(named[:MOST_NAMED])}" if named else ""
+
+
 def _is_of(line: str, sequences: set[str]) -> bool:
     return any(line.startswith(f"sequence {name}: ") for name in sequences)
 
 
+def dump_again(context: Context, database: str) -> Generator[bytes, None, None]:
+    """Yield a dump of *database* by the reading login, as ``compare`` reads it."""
+    with connect(context.config.reading) as server:
+        yield from _capture(context, server, database, None).chunks()
+
+
 def _read(context: Context, database: str, data_key: DataKey | None) -> Contents:
-    options: SqlOptions = replace(
-        sql_options(context.config), block_ddl=False, lock_tables=False, look_for_losses=False
-    )
-    login = context.config.reading
-    with connect(login) as server:
-        capture = SqlCapture(plan_dump(server, database, options), login, options, data_key)
+    with connect(context.config.reading) as server:
+        capture = _capture(context, server, database, data_key)
         done = 0
         for chunk in capture.chunks():
             done += len(chunk)
             context.observe(BytesMoved(done=done))
         return capture.contents()
+
+
+def _capture(
+    context: Context, server: Server, database: str, data_key: DataKey | None
+) -> SqlCapture:
+    options: SqlOptions = replace(
+        sql_options(context.config), block_ddl=False, lock_tables=False, look_for_losses=False,
+        witness=False,
+    )  # fmt: skip
+    plan = plan_dump(server, database, options)
+    return SqlCapture(plan, context.config.reading, options, data_key)
 
 
 def _differences(expected: Contents, actual: Contents) -> Iterator[Difference]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from ulasis_backup.errors import CouldNotCheck, UlasisError
 from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
@@ -20,7 +21,7 @@ from ulasis_backup.mysql.definitions import TABLE, Definition, read_definitions
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.mysql.wire import read_rows
-from ulasis_backup.operations.compare import ROWS, Comparison, compared
+from ulasis_backup.operations.compare import COUNT, ROWS, Comparison, compared
 from ulasis_backup.operations.context import Context
 from ulasis_backup.repository.objects import Epoch, fingerprint
 from ulasis_backup.streams.keys import DataKey
@@ -120,19 +121,39 @@ def _detailed(found: Comparison, part: Index, tables: tuple[TableRows, ...]) -> 
     return replace(
         found,
         differences=tuple(
-            replace(d, detail=spots[d.name]) if d.what == ROWS and d.kind == TABLE else d
+            replace(d, detail=d.detail + spots[d.name])
+            if d.what in (ROWS, COUNT) and d.kind == TABLE and d.name in spots
+            else d
             for d in found.differences
         ),
     )
 
 
 def _first_difference(wanted: TableRows, got: TableRows) -> str:
-    for number, (one, other) in enumerate(zip(wanted.ranges, got.ranges, strict=False)):
-        if one.fingerprint != other.fingerprint:
-            begin = ", ".join(v.decode("utf-8", "backslashreplace") for v in one.begin or ())
-            where = f"from key {begin}" if begin else f"in part {number + 1}"
-            return f" ({where}: {one.fingerprint[:12]} in the backup, {other.fingerprint[:12]} now)"
+    pairs = zip_longest(wanted.ranges, got.ranges)
+    for number, (one, other) in enumerate(pairs):
+        if one is None or other is None or one.fingerprint != other.fingerprint:
+            where = _place(wanted, number)
+            return f" ({where}: {_digest(one)} in the backup, {_digest(other)} now)"
     return ""
+
+
+def _place(table: TableRows, number: int) -> str:
+    """Return which keys the range of that number holds, for people."""
+    begin, end = (_key(table.ranges, at) for at in (number, number + 1))
+    if not begin and not end:
+        return f"in part {number + 1}"
+    return f"from {begin or 'the first key'} to {end or 'the last key'}"
+
+
+def _key(ranges: Sequence[Range], at: int) -> str:
+    begin = ranges[at].begin if at < len(ranges) else None
+    text = ", ".join(value.decode("utf-8", "backslashreplace") for value in begin or ())
+    return f"key {text}" if text else ""
+
+
+def _digest(part: Range | None) -> str:
+    return part.fingerprint[:12] if part else "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

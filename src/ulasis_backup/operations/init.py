@@ -13,6 +13,7 @@ from ulasis_backup.repository.repository import ensure
 from ulasis_backup.streams.keys import KEY_BYTES
 
 SETTINGS_FILE = "ulasis-backup.toml"
+SKIPPED = frozenset({"backup_assertions"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def settings_template() -> str:
         "",
     ]
     for name, field in Settings.model_fields.items():
-        if name in SECRETS:
+        if name in SECRETS or name in SKIPPED:
             continue
         default = field.get_default(call_default_factory=True)
         lines += [f"# {field.description}", f"# {name} = {_toml(default)}", ""]

@@ -16,6 +16,7 @@ from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents, ContentsReader, read_contents
 from ulasis_backup.methods.sections import split
 from ulasis_backup.model import Verdict
+from ulasis_backup.operations.compare import where_not
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.hits import record_hits
 from ulasis_backup.operations.indexes import index_of
@@ -198,5 +199,6 @@ def _expect_equal(manifest: Manifest, details: Details, contents: Contents) -> N
         and contents.objects == details.objects
     )
     if not same:
-        message = f"{manifest.header.payload} does not hold what its manifest says"
+        where = where_not(details, contents)
+        message = f"{manifest.header.payload} does not hold what its manifest says{where}"
         raise IntegrityError(message, hint=HINT)

@@ -29,6 +29,7 @@ from ulasis_backup.model import (
     Size,
     TableSummary,
     TextLoss,
+    Witness,
 )
 from ulasis_backup.repository import canonical, sealed
 from ulasis_backup.repository.canonical import Json
@@ -63,7 +64,8 @@ class Details:
     """What is encrypted when the payload is.
 
     ``selection`` is what DB_NAME said where that is not the list of databases (``*``). ``shared``
-    are the objects of a ``rows`` backup.
+    are the objects of a ``rows`` backup. ``witness`` is what the server itself showed while a dump
+    was made: the text was not read from it, so that one can be held against the other.
     """
 
     server_name: str
@@ -81,6 +83,7 @@ class Details:
     warnings: tuple[str, ...] = ()
     selection: tuple[str, ...] = ()
     shared: Shared | None = None
+    witness: tuple[Witness, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
