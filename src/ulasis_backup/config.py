@@ -164,6 +164,12 @@ class Settings(BaseModel):
     backup_ddl_wait: int = Field(
         10, ge=0, description="Seconds that DDL may wait behind a dump before it is let through."
     )
+    restore_lock_wait: int = Field(
+        30,
+        ge=1,
+        description="Seconds that a restore waits for others to let go of the tables that it "
+        "swaps.",
+    )
     backup_programs_dir: OptionalPath = Field(
         None, description="Folder of the client and server programs; else they are searched."
     )

@@ -29,7 +29,8 @@
     │   └── NotEqual 44             restored, but not equal to the backup
     ├── Refused 50                  refused for safety
     │   ├── ConfirmationNeeded 51
-    │   └── Busy 52                 another run works on the same database
+    │   ├── Busy 52                 another run works on the same database, or others its tables
+    │   └── SwapIncomplete 53       a database is between its old and its new state
     ├── CouldNotCheck 60
     ├── FollowUpFailed 61           the backup is made, what follows it failed
     └── ObjectsLeftOut 62           the backup is made, without objects the server cannot read
@@ -210,9 +211,15 @@ class ConfirmationNeeded(Refused):
 
 
 class Busy(Refused):
-    """Another backup or restore of the same database is running."""
+    """Another backup or restore of the same database is running, or its tables are in use."""
 
     exit_code = 52
+
+
+class SwapIncomplete(Refused):
+    """A restore has moved tables, and has neither been finished nor taken back."""
+
+    exit_code = 53
 
 
 class CouldNotCheck(UlasisError):

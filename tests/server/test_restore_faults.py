@@ -142,7 +142,7 @@ def test_a_key_that_got_lost_makes_no_plain_backup(
 def test_what_a_cut_restore_prints_brings_the_old_state_back(
     tmp_path_factory: pytest.TempPathFactory, how: str
 ) -> None:
-    """End our process (kill -9) or the server while a backup is being loaded."""
+    """End our process (kill -9) or its session while a backup is being loaded in place."""
     home = tmp_path_factory.mktemp("home")
     with own_server("--innodb-flush-log-at-trx-commit=1") as scratch:
         login = scratch.login
@@ -153,7 +153,7 @@ def test_what_a_cut_restore_prints_brings_the_old_state_back(
             name = command.backup()
             run_all(server, "shop", ["CREATE TABLE newer (id INT)", "INSERT INTO newer VALUES (1)"])
             before = _rows(server)
-            process = command.start("restore", name, "--yes")
+            process = command.start("restore", name, "--yes", "--in-place")
             session = _session_of_the_load(server)
             if how == "our process":
                 process.kill()

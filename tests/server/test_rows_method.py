@@ -231,6 +231,13 @@ def test_what_was_restored_is_told_of_when_the_next_database_fails(
         with connect(scratch.login) as other, locked(other, two):
             found = command.run("--json", "restore", "latest", "--yes")
             assert found.code == 52, found.said
+            # All are planned before any is touched.
+            assert "databases" not in found.json
+        command = command.having(RESTORE_LOCK_WAIT="1")
+        with connect(scratch.login) as other:
+            run_all(other, two, ["START TRANSACTION", "SELECT * FROM t"])
+            found = command.run("--json", "restore", "latest", "--yes")
+            assert found.code == 52, found.said
             assert [done["target"] for done in found.json["databases"]] == [one]
             assert [entry["database"] for entry in found.json["failed"]] == [two]
             found = command.run("restore", "latest", "--yes")

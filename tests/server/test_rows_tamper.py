@@ -361,7 +361,7 @@ def test_verify_and_restore_refuse_before_they_reach_a_server(
     act(vault)
     command = vault.command.having(**settings)
     sessions = logged()
-    restore = ["restore", str(vault.new), "--yes", "--skip-pre-restore-backup"]
+    restore = ["restore", str(vault.new), "--yes", "--skip-pre-restore-backup", "--in-place"]
     some = ["--tables", "kept,changed"] if deed in OF_OBJECTS else []
     # What the restore finds damaged it sets aside; then verify finds it missing (24).
     done = [command.run(*restore, *some), command.run("verify", str(vault.new))]
@@ -376,9 +376,23 @@ def test_verify_and_restore_refuse_before_they_reach_a_server(
 def test_a_whole_restore_refuses_too(vault: Vault, logged: Callable[[], int]) -> None:
     _put_an_unencrypted_object_there(vault)
     sessions = logged()
-    done = vault.command.run("restore", str(vault.new), "--yes", "--skip-pre-restore-backup")
+    restore = ["restore", str(vault.new), "--yes", "--skip-pre-restore-backup"]
+    done = vault.command.run(*restore, "--in-place")
     assert done.code in (DIGEST, AUTHENTIC), done.said
     assert logged() == sessions
+
+
+def test_what_is_found_while_loading_beside_is_not_loaded_and_nothing_else_is_touched(
+    vault: Vault, server: Server
+) -> None:
+    _put_an_unencrypted_object_there(vault)
+    before = checksums(server, vault.database)
+    done = vault.command.run("restore", str(vault.new), "--yes", "--skip-pre-restore-backup")
+    assert done.code in (DIGEST, AUTHENTIC), done.said
+    assert "nothing live was touched" in done.err
+    assert checksums(server, vault.database) == before
+    schemas = [str(name) for (name,) in server.query("SHOW DATABASES")]
+    assert not [name for name in schemas if name.startswith(f"{vault.database}__")]
 
 
 def test_verify_all_names_every_backup_that_a_lost_object_hits(vault: Vault) -> None:

@@ -25,6 +25,7 @@ from ulasis_backup.cli import (
     schedules,
     setup,
     statuses,
+    undo,
     verifying,
 )
 from ulasis_backup.cli.session import Session, session_of
@@ -48,6 +49,7 @@ for module in (
     keep,
     repository,
     restores,
+    undo,
     statuses,
     schedules,
     alerts,

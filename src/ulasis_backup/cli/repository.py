@@ -35,14 +35,21 @@ def list_backups(
     here: Annotated[
         bool, typer.Option("--here", help="Only backups of this server and DB_NAME.")
     ] = False,
+    leftovers: Annotated[
+        bool, typer.Option("--leftovers", help="Instead: what restores keep on the server.")
+    ] = False,
 ) -> None:
     """List the backups in the repository, oldest first, and whatever else lies there."""
     from ulasis_backup.cli.render import add, age, size, table  # noqa: PLC0415
+    from ulasis_backup.cli.undo import list_leftovers  # noqa: PLC0415
     from ulasis_backup.repository import holds  # noqa: PLC0415
     from ulasis_backup.repository.proofs import standings  # noqa: PLC0415
     from ulasis_backup.repository.repository import belongs_to, listing  # noqa: PLC0415
 
     session: Session = context.obj
+    if leftovers:
+        list_leftovers(session)
+        return
     with session.context() as world:
         found = listing(world.repository)
         held = holds.held(world.repository, found.entries)

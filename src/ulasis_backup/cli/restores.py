@@ -10,18 +10,20 @@ import typer
 
 from ulasis_backup.cli.backups import AllowUnauthenticated, Jobs, Name, failure
 from ulasis_backup.cli.session import Session
-from ulasis_backup.errors import CouldNotCheck, SettingsError, UlasisError
+from ulasis_backup.errors import CouldNotCheck, SettingsError
 from ulasis_backup.model import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ulasis_backup.methods.definers import Definers
     from ulasis_backup.mysql.loading import Way
-    from ulasis_backup.operations.restore import Restored, RestorePlan
+    from ulasis_backup.operations.restore import Restored, RestoredAll, RestorePlan
 
 MOST_NAMES = 12
 Tables = Annotated[
     str | None,
-    typer.Option(metavar="NAMES", help="rows: only these tables and their triggers (`a,b`)."),
+    typer.Option(metavar="NAMES", help="Only these tables and their triggers (`a,b`)."),
 ]
 FromDatabase = Annotated[
     str | None, typer.Option(metavar="NAME", help="Which database of a backup of several.")
@@ -45,6 +47,9 @@ def restore(  # noqa: PLR0913 (one argument for each option)
     ] = None,
     skip_pre_restore_backup: Annotated[
         bool, typer.Option("--skip-pre-restore-backup", help="Make no safety backup first.")
+    ] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Empty the database and load into it; no swap.")
     ] = False,
     no_compare: Annotated[
         bool, typer.Option("--no-compare", help="Do not compare what was loaded with the backup.")
@@ -82,8 +87,6 @@ def restore(  # noqa: PLR0913 (one argument for each option)
 
     session: Session = context.obj
     session.override(backup_jobs=jobs)
-    done: list[Restored] = []
-    failed: tuple[str, UlasisError] | None = None
     with session.context() if dry_run else session.run("restore") as world:
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
@@ -95,6 +98,7 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             accounts=accounts,
             collations=_pairs(collation or []),
             definers=_definers(definers),
+            in_place=in_place,
             safety_backup=not skip_pre_restore_backup,
             compare=not no_compare,
             orphan=orphan,
@@ -102,20 +106,12 @@ def restore(  # noqa: PLR0913 (one argument for each option)
             dry_run=dry_run,
         )
         session.about(str(request.name))
-        asked = (lambda _: True) if yes else (lambda plan: _ask(session, plan))
+        asked = (lambda _: True) if yes else (lambda plans: _ask(session, plans))
         databases = operation.databases_of(world, request)
         operation.refuse_missing_rights(world, request, databases)
-        for database in databases:
-            one = replace(request, database=database)
-            try:
-                done.append(operation.restore(world, one, confirm=asked))
-            except UlasisError as error:
-                if not done:
-                    raise
-                # What is restored already has to be told of all the same.
-                failed = (database, error)
-                break
-    _show_restored(session, done, failed, dry_run=dry_run)
+        requests = [replace(request, database=database) for database in databases]
+        found = operation.restore_all(world, requests, confirm=asked)
+    _show_restored(session, found, dry_run=dry_run)
 
 
 def export(
@@ -191,11 +187,11 @@ def _way(text: str) -> Way | None:
 
 def _show_restored(
     session: Session,
-    done: list[Restored],
-    failed: tuple[str, UlasisError] | None,
+    found: RestoredAll,
     *,
     dry_run: bool,
 ) -> None:
+    done, failed = found.done, found.failed
     documents = [_restored(one, dry_run=dry_run) for one in done]
     several: dict[str, Any] = {"databases": documents, "failed": []}
     if failed:
@@ -215,14 +211,13 @@ def _show_restored(
         raise CouldNotCheck(f"restored; {unchecked[0].message}", hint=unchecked[0].hint)
 
 
-def _ask(session: Session, plan: RestorePlan) -> bool:
+def _ask(session: Session, plans: Sequence[RestorePlan]) -> bool:
     if not session.may_ask():
         return False
-    for line in _plan_lines(plan):
+    for line in (line for plan in plans for line in _plan_lines(plan)):
         typer.echo(printable(line), err=True)
-    return typer.confirm(
-        printable(f"Replace what is in {plan.target} now?"), default=False, err=True
-    )
+    names = ", ".join(plan.target for plan in plans)
+    return typer.confirm(printable(f"Replace what is in {names} now?"), default=False, err=True)
 
 
 def _plan_lines(plan: RestorePlan) -> list[str]:
@@ -230,12 +225,22 @@ def _plan_lines(plan: RestorePlan) -> list[str]:
     return [
         f"backup          {plan.backup} (made {plan.made_at})",
         f"into            {plan.target} at {plan.server}",
+        f"how             {_how(plan)}",
         f"safety backup   {safety}",
         f"replaced        {_names(plan.replaced)}",
         f"removed         {_names(plan.removed)}",
         f"created         {_names(plan.created)}",
         *(f"note            {notice}" for notice in plan.notices),
     ]
+
+
+def _how(plan: RestorePlan) -> str:
+    if plan.names is None:
+        return "in place: the database is emptied, then loaded"
+    return (
+        f"loaded into {plan.names.restore}, compared, swapped in; "
+        f"what is there now goes to {plan.names.before}"
+    )
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -247,7 +252,8 @@ def _names(names: tuple[str, ...]) -> str:
 def _lines(done: Restored, *, dry_run: bool) -> list[str]:
     if dry_run:
         return [*_plan_lines(done.plan), "dry run: nothing was touched"]
-    lines = [f"{done.plan.target} is restored from {done.plan.backup} in {done.seconds:.1f} s"]
+    plan = done.plan
+    lines = [f"{plan.target} is restored from {done.plan.backup} in {done.seconds:.1f} s"]
     if done.comparison:
         tables = len(done.comparison.actual.tables)
         others = "their triggers" if done.plan.tables else "every other object"
@@ -263,6 +269,11 @@ def _lines(done: Restored, *, dry_run: bool) -> list[str]:
     lines += [f"  note: {notice}" for notice in done.plan.notices]
     if done.safety:
         lines.append(f"  the state before is kept in {done.safety.name}")
+    names = plan.names
+    if names and done.swapped:
+        lines += [f"  note: {note}" for note in done.swapped.notes]
+        lines.append(f"  and in the schema {names.before}; to swap back: {plan.undo_command}")
+        lines.append(f"  once you need it no more: {plan.drop_command}")
     return lines
 
 
@@ -273,6 +284,11 @@ def _restored(done: Restored, *, dry_run: bool) -> dict[str, Any]:
         "target": plan.target,
         "server": plan.server,
         "dry_run": dry_run,
+        "mode": plan.mode,
+        "in_place_because": list(plan.in_place),
+        "restore_schema": plan.names.restore if plan.names else None,
+        "before_schema": plan.names.before if plan.names else None,
+        "undo_command": plan.undo_command if done.swapped else None,
         "replaced": list(plan.replaced),
         "removed": list(plan.removed),
         "created": list(plan.created),

@@ -78,6 +78,23 @@ def load(
     run_script(stream, server, database, programs_folder=programs_folder)
 
 
+def load_tables(
+    chunks: Chunks,
+    server: Server,
+    schema: str,
+    *,
+    take: Callable[[Piece], Piece | None],
+    on_bytes: Callable[[int], None],
+    programs_folder: Path | None = None,
+) -> None:
+    """Feed to the client program what *take* leaves of each piece of a dump, into *schema*.
+
+    Raises LoadFailed; an error of *chunks* and *take* goes on to the caller.
+    """
+    stream = _taken(chunks, server.version.flavour, take, on_bytes)
+    run_script(stream, server, schema, programs_folder=programs_folder)
+
+
 def run_script(
     chunks: Chunks, server: Server, database: str, *, programs_folder: Path | None = None
 ) -> None:
@@ -118,6 +135,21 @@ def section_at(chunks: Chunks, flavour: Flavour, line: int) -> str:
             kind = "table" if piece.part in OF_TABLES else str(piece.part)
             return f", at {kind} {piece.name}".rstrip()
     return ""
+
+
+def _taken(
+    chunks: Chunks,
+    flavour: Flavour,
+    take: Callable[[Piece], Piece | None],
+    on_bytes: Callable[[int], None],
+) -> Chunks:
+    done = 0
+    for piece in split(chunks):
+        done += len(piece.data)
+        out = take(piece)
+        if out is not None:
+            yield from _for_client(out, flavour)
+        on_bytes(done)
 
 
 def empty(

@@ -90,15 +90,42 @@ def build_database(
 ) -> Way:
     """Fill *database*, which exists and holds none of these objects; return how it was loaded.
 
-    *read* returns a range's row packets, unless it is inline; one thread of ours calls it.
-    *on_bytes* is told how many bytes of row packets are loaded so far. With *tables* no other
-    tables are built; other objects are, so leave out of *contents* what is not wanted.
-    Events that were on are switched on at the end. Raises LoadFailed, which names the object,
-    ServerUnreachable, IntegrityError, and what *read* raises; then nothing runs any more, and the
-    database is incomplete.
+    As ``build_tables``; with *tables* no other tables are built; other objects are, so leave out
+    of *contents* what is not wanted. Events that were on are switched on at the end.
     """
     if tables is not None:
         contents = contents.with_tables(tables)
+    found = build_tables(
+        login, database, contents,
+        read=read, jobs=jobs, on_bytes=on_bytes, way=way, log_bin=log_bin,
+    )  # fmt: skip
+    with connect(login) as server:
+        if not log_bin:
+            server.run("SET SESSION sql_log_bin = 0")
+        _create_others(server, database, contents)
+    return found
+
+
+def build_tables(
+    login: Login,
+    database: str,
+    contents: DatabaseContents,
+    *,
+    read: Read,
+    jobs: int,
+    on_bytes: Callable[[int], None],
+    way: Way | None = None,
+    log_bin: bool = True,
+    count: bool = True,
+) -> Way:
+    """Make the tables and sequences of *contents* in *database*; return how they were loaded.
+
+    *read* returns a range's row packets, unless it is inline; one thread of ours calls it.
+    *on_bytes* is told how many bytes of row packets are loaded so far. Without *count* the server
+    is not asked how many rows it holds at last: whoever compares every row need not count them.
+    Raises LoadFailed, which names the object, ServerUnreachable, IntegrityError, and what *read*
+    raises; then nothing runs any more, and the database is incomplete.
+    """
     _need_definitions(contents)
     with contextlib.ExitStack() as held:
         server = held.enter_context(connect(login))
@@ -108,8 +135,7 @@ def build_database(
             held.enter_context(loading_session(login, database, way=way, log_bin=log_bin))
             for _ in range(max(1, jobs))
         ]
-        _Building(sessions, database, read, on_bytes).run(contents)
-        _create_others(sessions[0].server, database, contents)
+        _Building(sessions, database, read, on_bytes, count=count).run(contents)
         return sessions[0].way
 
 
@@ -141,8 +167,11 @@ class _Building:
         database: str,
         read: Read,
         on_bytes: Callable[[int], None],
+        *,
+        count: bool,
     ) -> None:
         self._sessions = sessions
+        self._asks_count = count
         self._database = database
         self._ahead = _Ahead(read)
         self._on_bytes = on_bytes
@@ -193,7 +222,8 @@ class _Building:
             self._count(part.bytes)
             # Not held while the next one is read.
             del data
-        self._need_count(session.server, plan.rows)
+        if self._asks_count:
+            self._need_count(session.server, plan.rows)
         for alter in plan.keys:
             self._alter(session.server, plan, alter)
         self._set_counter(session.server, plan)

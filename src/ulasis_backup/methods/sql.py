@@ -7,7 +7,7 @@ mark is there, every object of the catalogue is in the dump, and the schema held
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ulasis_backup.errors import (
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.methods.contents import Contents, ContentsReader
 from ulasis_backup.methods.mend import quote_triggers
-from ulasis_backup.methods.sections import split
+from ulasis_backup.methods.sections import Piece, split
 from ulasis_backup.methods.witness import look, witness_of
 from ulasis_backup.model import LeftOut, Login, ObjectKind, TextLoss, Witness
 from ulasis_backup.mysql import privileges, programs, schema
@@ -172,11 +172,21 @@ def _refuse_init_connect(server: Server) -> None:
 
 
 class SqlCapture:
-    """One dump of one database; see ``methods.base.Capture``."""
+    """One dump of one database; see ``methods.base.Capture``.
+
+    *change* is how pieces are to be read where they are compared, not stored.
+    """
 
     def __init__(
-        self, plan: DumpPlan, login: Login, options: SqlOptions, data_key: DataKey | None
+        self,
+        plan: DumpPlan,
+        login: Login,
+        options: SqlOptions,
+        data_key: DataKey | None,
+        *,
+        change: Callable[[Piece], Piece] | None = None,
     ) -> None:
+        self._change = change
         self._plan = plan
         self._login = login
         self._options = options
@@ -252,7 +262,7 @@ class SqlCapture:
                 try:
                     triggers = plan.catalogue.names(ObjectKind.TRIGGER)
                     for piece in quote_triggers(split(output), triggers):
-                        self._reader.update(piece)
+                        self._reader.update(self._change(piece) if self._change else piece)
                         yield piece.data
                 except ProgramFailed as error:
                     raise _dump_error(error) from None

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ulasis_backup import __version__
-from ulasis_backup.errors import NameTaken, SettingsError, StorageError
+from ulasis_backup.errors import NameTaken, SettingsError, StorageError, SwapIncomplete
 from ulasis_backup.events import BytesMoved, Notice, Observe, PhaseBegan, PhaseEnded, ignore
 from ulasis_backup.methods import load
 from ulasis_backup.methods.base import Captured
 from ulasis_backup.model import DatabaseOptions, Size
-from ulasis_backup.mysql import schema
+from ulasis_backup.mysql import schema, swap
 from ulasis_backup.mysql.server import Server, connect, locked, server_id
 from ulasis_backup.operations.context import Context, now, stamp
 from ulasis_backup.operations.jobs import BackupRequest, Job, prepare
+from ulasis_backup.operations.leftovers import need_whole
 from ulasis_backup.operations.recorded import recorded
 from ulasis_backup.operations.space import expect_room
 from ulasis_backup.repository import manifest as manifests
@@ -60,6 +61,7 @@ def back_up(context: Context, request: BackupRequest) -> MadeBackup:
     """
 
     def make() -> MadeBackup:
+        need_whole(context, request.databases)
         expect_room(context, request)
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(connect(context.config.reading))
@@ -73,6 +75,7 @@ def back_up(context: Context, request: BackupRequest) -> MadeBackup:
 def back_up_locked(context: Context, request: BackupRequest, server: Server) -> MadeBackup:
     """Back up databases whose name locks the caller holds on *server* or elsewhere."""
     started_at = now()
+    _refuse_halves(server, request)
     job = prepare(context, request, server)
     repository.ensure(context.repository)
     run = _begin(context, request, job, started_at=started_at)
@@ -95,6 +98,13 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
     seconds = (now() - started_at).total_seconds()
     _tell(context, run, captured, stored=stored, seconds=seconds)
     return MadeBackup(name=run.name, manifest=written, seconds=seconds)
+
+
+def _refuse_halves(server: Server, request: BackupRequest) -> None:
+    for database in request.databases:
+        if swap.incomplete(server, database):
+            message = f"swap incomplete: {database} is between its old and its new state"
+            raise SwapIncomplete(message, hint="`ulasis-backup settle` finishes it; then again")
 
 
 def _begin(context: Context, request: BackupRequest, job: Job, *, started_at: datetime) -> _Run:

@@ -14,12 +14,15 @@ from ulasis_backup.errors import NotEqual, PrivilegeMissing, UlasisError
 from ulasis_backup.methods.sql import refuse_cutting_variables
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
+from ulasis_backup.mysql.beside import new_names
 from ulasis_backup.mysql.scratch import MISSING_HINT
 from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.mysql.swap_checks import missing_for_swap
 from ulasis_backup.operations import tried
 from ulasis_backup.operations.context import Context, chosen_databases
 from ulasis_backup.operations.definers import refuse_unrestorable
 from ulasis_backup.operations.jobs import jobs
+from ulasis_backup.operations.leftovers import list_leftovers, settle
 from ulasis_backup.operations.self_test import (
     Outcome,
     SelfTest,
@@ -75,6 +78,7 @@ def check(context: Context, *, deep: bool = False) -> Iterator[Finding]:
         yield Finding(name="privileges", state=State.SKIPPED, message=skipped)
     yield from _restore_login(context)
     yield from _guarded("self-test", lambda: _self_test(context) if deep else _due(context))
+    yield from _guarded("swap", lambda: _swaps(context))
 
 
 def _settings(context: Context) -> Iterator[Finding]:
@@ -236,10 +240,28 @@ def _restore_login(context: Context) -> Iterator[Finding]:
                     refuse_unrestorable(server, database)
                 except PrivilegeMissing as error:
                     yield _warning("restore login", f"{database}: {error.message}", error.hint)
+                beside = missing_for_swap(server, new_names(database))
+                if beside:
+                    message = f"{server.login.user} may restore {database} in place alone"
+                    yield _warning("restore login", message, beside[0].statement)
                     continue
                 yield _ok("restore login", f"{server.login.user} may restore {database}")
 
     yield from _guarded("restore login", look)
+
+
+def _swaps(context: Context) -> Iterator[Finding]:
+    """Finish or take back restores that were cut off, and name what restores keep."""
+    for done in settle(context):
+        message = f"{done.names.database}: a restore that was cut off is {done.outcome}"
+        yield _warning("swap", message, "; ".join(done.notes))
+    kept = list_leftovers(context)
+    size = sum(one.bytes for one in kept) / 1e9
+    if kept:
+        message = f"{len(kept)} restores keep {size:,.1f} GB beside their databases"
+        yield _warning(
+            "swap", message, "`list --leftovers` names them; `drop-leftovers` drops them"
+        )
 
 
 def _untrusted_creators(server: Server, database: str) -> Finding | None:

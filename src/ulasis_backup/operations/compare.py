@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from ulasis_backup.errors import CouldNotCheck, UlasisError
 from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.outside import without_schema
+from ulasis_backup.methods.sections import Part, Piece
 from ulasis_backup.methods.sql import SqlCapture, SqlOptions, plan_dump
-from ulasis_backup.model import LeftOut, TableSummary, TextLoss
+from ulasis_backup.model import LeftOut, Login, TableSummary, TextLoss
 from ulasis_backup.mysql import losses
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.context import Context, sql_options
@@ -79,6 +81,19 @@ class Comparison:
         return not self.differences
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where tables lie that belong to database ``target``: in it, or in a schema beside it."""
+
+    schema: str
+    target: str
+
+    @property
+    def is_beside(self) -> bool:
+        """Tell whether they are not where they belong yet."""
+        return self.schema != self.target
+
+
 def compare(
     context: Context,
     database: str,
@@ -91,12 +106,40 @@ def compare(
 
     *data_key* is the one that *expected*'s fingerprints were made with. Raises CouldNotCheck.
     """
-    context.observe(PhaseBegan(name="compare", subject=database, total=total, exact=bool(total)))
+    place = Place(schema=database, target=database)
+    return _compare(context, context.config.reading, place, expected, data_key, total)
+
+
+def compare_tables(
+    context: Context,
+    place: Place,
+    expected: Contents,
+    *,
+    data_key: DataKey | None,
+    total: int = 0,
+) -> Comparison:
+    """Dump the schema of *place* with the writing login and compare it with *expected*.
+
+    Tables read as they will in their own database. Raises CouldNotCheck.
+    """
+    return _compare(context, context.config.writing, place, expected, data_key, total)
+
+
+def _compare(  # noqa: PLR0917 (what both ways of it have in common)
+    context: Context,
+    login: Login,
+    place: Place,
+    expected: Contents,
+    data_key: DataKey | None,
+    total: int,
+) -> Comparison:
+    observe = context.observe
+    observe(PhaseBegan(name="compare", subject=place.target, total=total, exact=bool(total)))
     try:
-        actual = _read(context, database, data_key)
+        actual = _read(context, login, place, data_key)
     except UlasisError as error:
         raise CouldNotCheck(f"could not compare: {error.message}", hint=error.hint) from None
-    context.observe(PhaseEnded(name="compare"))
+    observe(PhaseEnded(name="compare"))
     return compared(expected, actual)
 
 
@@ -122,13 +165,16 @@ def _is_of(line: str, sequences: set[str]) -> bool:
 
 def dump_again(context: Context, database: str) -> Generator[bytes, None, None]:
     """Yield a dump of *database* by the reading login, as ``compare`` reads it."""
-    with connect(context.config.reading) as server:
-        yield from _capture(context, server, database, None).chunks()
+    login = context.config.reading
+    with connect(login) as server:
+        yield from _capture(
+            context, server, login, Place(schema=database, target=database), None
+        ).chunks()
 
 
-def _read(context: Context, database: str, data_key: DataKey | None) -> Contents:
-    with connect(context.config.reading) as server:
-        capture = _capture(context, server, database, data_key)
+def _read(context: Context, login: Login, place: Place, data_key: DataKey | None) -> Contents:
+    with connect(login) as server:
+        capture = _capture(context, server, login, place, data_key)
         done = 0
         for chunk in capture.chunks():
             done += len(chunk)
@@ -136,15 +182,25 @@ def _read(context: Context, database: str, data_key: DataKey | None) -> Contents
         return capture.contents()
 
 
-def _capture(
-    context: Context, server: Server, database: str, data_key: DataKey | None
+def _capture(  # noqa: PLR0917 (a server, who asks it, and what for)
+    context: Context, server: Server, login: Login, place: Place, data_key: DataKey | None
 ) -> SqlCapture:
     options: SqlOptions = replace(
         sql_options(context.config), block_ddl=False, lock_tables=False, look_for_losses=False,
         witness=False,
+        # Beside a database there is nothing but tables, whatever rights are missing for others.
+        allow_partial=place.is_beside,
     )  # fmt: skip
-    plan = plan_dump(server, database, options)
-    return SqlCapture(plan, context.config.reading, options, data_key)
+
+    def at_home(piece: Piece) -> Piece:
+        if piece.part is not Part.TABLE:
+            return piece
+        data = without_schema(without_schema(piece.data, place.target), place.schema)
+        return replace(piece, data=data)
+
+    plan = plan_dump(server, place.schema, options)
+    change = at_home if place.is_beside else None
+    return SqlCapture(plan, login, options, data_key, change=change)
 
 
 def _differences(expected: Contents, actual: Contents) -> Iterator[Difference]:

@@ -12,16 +12,17 @@ from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.crew import shared
 from ulasis_backup.methods.index import Index, Range, TableHead, TableRows
+from ulasis_backup.methods.outside import at_home
 from ulasis_backup.methods.ranges import Span
 from ulasis_backup.methods.reading import select
 from ulasis_backup.methods.summary import summary_of
-from ulasis_backup.model import ObjectKind, ServerVersion
+from ulasis_backup.model import Login, ObjectKind, ServerVersion
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.definitions import TABLE, Definition, read_definitions
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.mysql.wire import read_rows
-from ulasis_backup.operations.compare import COUNT, ROWS, Comparison, compared
+from ulasis_backup.operations.compare import COUNT, ROWS, Comparison, Place, compared
 from ulasis_backup.operations.context import Context
 from ulasis_backup.repository.objects import Epoch, fingerprint
 from ulasis_backup.streams.keys import DataKey
@@ -45,21 +46,24 @@ class Wanted:
     server: ServerVersion
 
 
-def compare_rows(context: Context, target: str, wanted: Wanted, *, jobs: int) -> Comparison:
-    """Read database *target* with the reading login and compare it with *wanted*.
+def compare_rows(
+    context: Context, place: Place, wanted: Wanted, *, jobs: int, login: Login
+) -> Comparison:
+    """Read what lies in *place* as *login* and compare it with *wanted*.
 
     Raises CouldNotCheck: when it cannot be read, and when every row is equal but the server is of
     another kind or series, so that the same definitions would be shown in other words.
     """
     total = wanted.contents.plain.bytes
-    context.observe(PhaseBegan(name="compare", subject=target, total=total, exact=True))
+    context.observe(PhaseBegan(name="compare", subject=place.target, total=total, exact=True))
     try:
-        with connect(context.config.reading) as server:
+        with connect(login) as server:
             same_series = server.version.series == wanted.server.series
-            definitions = _definitions(server, target, wanted.only)
-        tables = _read_tables(
-            context, target, wanted, jobs=jobs, found={d.name for d in definitions}
-        )
+            definitions = _definitions(server, place.schema, wanted.only)
+        if place.is_beside:
+            definitions = tuple(at_home(one, place.target) for one in definitions)
+        reading = _Reading(login=login, schema=place.schema, jobs=jobs)
+        tables = _read_tables(context, reading, wanted, found={d.name for d in definitions})
     except UlasisError as error:
         raise CouldNotCheck(f"could not compare: {error.message}", hint=error.hint) from None
     context.observe(PhaseEnded(name="compare"))
@@ -165,17 +169,26 @@ class _Task:
     parts: tuple[Range, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """Who reads which schema, with how many sessions."""
+
+    login: Login
+    schema: str
+    jobs: int
+
+
 def _read_tables(
-    context: Context, target: str, wanted: Wanted, *, jobs: int, found: set[str]
+    context: Context, reading: _Reading, wanted: Wanted, *, found: set[str]
 ) -> tuple[TableRows, ...]:
-    """Return the tables of *wanted* that *target* has, with the fingerprints of its rows."""
+    """Return the tables of *wanted* that are there, with the fingerprints of their rows."""
     done = _Counter(context)
     tables = [t for t in wanted.part.tables if t.head.source.table in found]
     with ExitStack() as stack:
-        sessions = [stack.enter_context(connect(context.config.reading)) for _ in range(jobs)]
+        sessions = [stack.enter_context(connect(reading.login)) for _ in range(reading.jobs)]
         for server in sessions:
             server.run("SET SESSION character_set_results = NULL")
-        todo = (task for table in tables for task in _tasks(table, target))
+        todo = (task for table in tables for task in _tasks(table, reading.schema))
         pieces = shared(
             sessions,
             lambda _: next(todo, None),
@@ -187,7 +200,7 @@ def _read_tables(
         read: dict[tuple[str, str], list[Range]] = {}
         for where, ranges in stack.enter_context(closing(pieces)):
             read.setdefault(where, []).extend(ranges)
-    places = [(target, table.head.where[1]) for table in tables]
+    places = [(reading.schema, table.head.where[1]) for table in tables]
     return tuple(
         replace(table, ranges=tuple(read.get(place, ())))
         for table, place in zip(tables, places, strict=True)

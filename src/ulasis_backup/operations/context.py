@@ -11,6 +11,7 @@ from ulasis_backup.config import Config
 from ulasis_backup.errors import SettingsError, StorageError
 from ulasis_backup.events import Notice, Observe
 from ulasis_backup.methods.sql import SqlOptions
+from ulasis_backup.mysql.beside import is_beside
 from ulasis_backup.mysql.server import Server, databases
 from ulasis_backup.repository import locks
 from ulasis_backup.repository.find import find
@@ -74,8 +75,12 @@ def reading(context: Context, name: PayloadName) -> Iterator[None]:
 
 
 def chosen_databases(config: Config, server: Server) -> tuple[str, ...]:
-    """Return the databases to back up; ``*`` in DB_NAME means all that the login may see."""
-    chosen = databases(server) if config.databases == ("*",) else config.databases
+    """Return the databases to back up; ``*`` in DB_NAME means all that the login may see.
+
+    What restores keep beside databases is not among them.
+    """
+    everything = (name for name in databases(server) if not is_beside(name))
+    chosen = tuple(everything) if config.databases == ("*",) else config.databases
     if not chosen:
         message = f"DB_NAME={config.settings.db_name} names no database that this login may see"
         raise SettingsError(message, hint="set DB_NAME, or give the login rights on a database")

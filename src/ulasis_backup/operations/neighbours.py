@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable
@@ -59,10 +59,13 @@ def _read_by(index: Index, database: str) -> set[str]:
     return {need.database for need in needs_of((("view", v.text) for v in views), database)}
 
 
-def refuse_unmet(server: Server, needs: Iterable[Need]) -> tuple[str, ...]:
+def refuse_unmet(
+    server: Server, needs: Iterable[Need], *, coming: Collection[tuple[str, str]] = ()
+) -> tuple[str, ...]:
     """Return a notice for each need; raises ServerUnsuitable or PrivilegeMissing for unmet ones.
 
-    A foreign key may point to a table that is not there (yet), a view may not.
+    What is *coming*, pairs of database and name, will be there in time. A foreign key may point to
+    a table that is not there (yet), a view may not.
     """
     grants = privileges.read_grants(server)
     notices = []
@@ -74,6 +77,8 @@ def refuse_unmet(server: Server, needs: Iterable[Need]) -> tuple[str, ...]:
             account = privileges.account(server)
             hint = f"run as an administrator: GRANT {need.right} ON {where} TO {account};"
             raise PrivilegeMissing(message, hint=hint)
+        if (need.database, need.table) in coming:
+            continue
         there = _exists(server, need)
         if not there and need.right == "SELECT":
             message = f"a view of the backup reads {name}, which this server does not have"

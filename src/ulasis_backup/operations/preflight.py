@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ulasis_backup.errors import ServerUnsuitable, SettingsError
 from ulasis_backup.methods import load
@@ -21,12 +21,19 @@ LONGEST_NAME = 64
 
 
 def check_target(
-    context: Context, server: Server, source: Source, target: str, *, beside: bool = False
+    context: Context,
+    server: Server,
+    source: Source,
+    target: str,
+    *,
+    beside: bool = False,
+    coming: Collection[tuple[str, str]] = (),
 ) -> tuple[str, ...]:
     """Check that *source* can be loaded into *target*; return what is worth knowing.
 
     With *beside* the old tables stay until the new ones are loaded, and need their room too.
-    Raises SettingsError, ServerUnsuitable, PrivilegeMissing, ProgramMissing; touches nothing.
+    *coming* are tables and views, each with its database, that are restored along with it. Raises
+    SettingsError, ServerUnsuitable, PrivilegeMissing, ProgramMissing; touches nothing.
     """
     if target.lower() in SYSTEM_DATABASES or not 0 < len(target) <= LONGEST_NAME:
         raise SettingsError(
@@ -45,12 +52,12 @@ def check_target(
         raise error
     refuse_protected(server, target)
     _refuse_read_only(server)
-    _refuse_small_packet(server, needs.packet)
+    refuse_small_packet(server, needs.packet)
     _refuse_untrusted_creators(server, source, needs, schema.catalogue(server, target))
     refuse_unknown_settings(server, source.traits(server))
     refuse_changed_names(server, source, target)
     notices += [
-        *refuse_unmet(server, needs.neighbours),
+        *refuse_unmet(server, needs.neighbours, coming=coming),
         *_about_versions(server, source),
         *about_space(server, source, target, beside=beside),
     ]
@@ -77,7 +84,7 @@ def _refuse_read_only(server: Server) -> None:
         raise ServerUnsuitable(message, hint="restore on the primary, or SET GLOBAL read_only = 0;")
 
 
-def _refuse_small_packet(server: Server, need: int) -> None:
+def refuse_small_packet(server: Server, need: int) -> None:
     """Raise where something of the backup is longer than the server takes at once."""
     limit = int(server.value("SELECT @@GLOBAL.max_allowed_packet"))
     if need > limit:

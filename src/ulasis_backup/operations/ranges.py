@@ -122,6 +122,28 @@ def _set_aside(context: Context, reader: RangeReader) -> None:
         context.observe(Notice(message=message, hint=error.hint))
 
 
+def read_named(
+    context: Context, reader: RangeReader, tables: Iterable[TableRows]
+) -> Callable[[Range], bytes]:
+    """Return what reads ranges of *tables* as *reader* does, and names the bad one.
+
+    What is damaged is set aside.
+    """
+    names: dict[Range, str] = {}
+    for table in tables:
+        for part in table.ranges:
+            names.setdefault(part, ".".join(table.head.where))
+
+    def read(part: Range) -> bytes:
+        try:
+            return reader.read(part)
+        except (IntegrityError, BlobMissing) as error:
+            _set_aside(context, reader)
+            raise _named(error, names.get(part, "a table"), part) from None
+
+    return read
+
+
 def check_tables(
     reader: RangeReader,
     tables: Iterable[TableRows],

@@ -11,8 +11,9 @@ from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.definers import Redefining, Traits, redefine, traits_of_definition
 from ulasis_backup.methods.index import Index
+from ulasis_backup.methods.outside import at_home, beside
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_definition
-from ulasis_backup.methods.rows_restore import DatabaseContents, build_database
+from ulasis_backup.methods.rows_restore import DatabaseContents, build_database, build_tables
 from ulasis_backup.methods.summary import summary_of
 from ulasis_backup.methods.target import check_on_target
 from ulasis_backup.methods.translate import (
@@ -21,20 +22,21 @@ from ulasis_backup.methods.translate import (
     translate,
     translate_options,
 )
-from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind, ServerVersion, TextLoss
+from ulasis_backup.model import DatabaseOptions, LeftOut, Login, ObjectKind, ServerVersion, TextLoss
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.account_creation import create_accounts, refuse_accounts
 from ulasis_backup.mysql.definitions import TABLE, Definition
 from ulasis_backup.mysql.loading import Way, refuse_way
 from ulasis_backup.mysql.schema import ELSEWHERE
 from ulasis_backup.mysql.server import Server, connect
-from ulasis_backup.operations.compare import Comparison
+from ulasis_backup.operations.compare import Comparison, Place
 from ulasis_backup.operations.compare_rows import Wanted, compare_rows
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import jobs
+from ulasis_backup.operations.movable import sequences_in, unmovable
 from ulasis_backup.operations.neighbours import needs_of
-from ulasis_backup.operations.ranges import RangeReader, check_all
+from ulasis_backup.operations.ranges import RangeReader, check_all, read_named
 from ulasis_backup.operations.source import COMPRESSED, TargetNeeds
 from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.names import PayloadName, parse_payload
@@ -108,7 +110,7 @@ class RowsSource:
                 for definition in self.definitions
                 if definition.kind == ObjectKind.FUNCTION and not _DECLARED.search(definition.text)
             ),
-            packet=-(-(self.longest + PACKET_OVERHEAD) // 1024) * 1024,
+            packet=-(-(self._longest_known() + PACKET_OVERHEAD) // 1024) * 1024,
             in_strings=tuple(
                 f"{definition.kind} {definition.name}"
                 for definition in self.definitions
@@ -128,6 +130,11 @@ class RowsSource:
         definitions = {self.database: tuple(redefine(self.definitions, change))}
         part = replace(self.part, definitions=definitions)
         return replace(self, part=part, contents=contents_of(part, self.data_key))
+
+    def _longest_known(self) -> int:
+        """Return the bytes of the longest row, or how long it is at least."""
+        parts = (part for table in self.part.tables for part in table.ranges if part.rows)
+        return max([self.longest, *(part.bytes // part.rows for part in parts)])
 
     def notices(self, server: Server, target: str) -> Iterator[str]:
         """Yield what is changed for the server, tables that come back empty, facts of accounts.
@@ -165,6 +172,70 @@ class RowsSource:
         """Raise Refused unless every definition can be rewritten for *target*."""
         self._renamed(self.definitions, target)
 
+    def against_beside(self, server: Server, target: str) -> Iterator[str]:
+        """Yield why its tables cannot be moved into *target* once loaded; see ``source.Source``."""
+        texts = {d.name: d.text for d in self.definitions if d.kind == TABLE}
+        del target
+        yield from unmovable(server, texts)
+
+    def read_whole(self, context: Context) -> RowsSource:
+        """Return it with every range read and held against the index."""
+        if self.longest:
+            return self
+        total = self.contents.plain.bytes
+        observe = context.observe
+        observe(PhaseBegan(name="read", subject=str(self.name), total=total, exact=True))
+        longest = check_all(context, self.reader, self.part.tables)
+        observe(PhaseEnded(name="read"))
+        return replace(self, longest=longest)
+
+    def load_tables(
+        self, context: Context, server: Server, place: Place, *, compare: bool
+    ) -> Contents:
+        """Make and fill the tables; each range is held against the index as it is read."""
+        translation = self._translated(server)
+        definitions = self._renamed(translation.definitions, place.target)
+        kept = tuple(one for one in definitions if one.kind in (TABLE, ObjectKind.SEQUENCE))
+        names = frozenset(one.name for one in kept)
+        there = sequences_in(server, place.target)
+        made = tuple(
+            beside(one, place.target, moves=names.__contains__, there=there) for one in kept
+        )
+        way = build_tables(
+            server.login,
+            place.schema,
+            DatabaseContents(
+                definitions=made if place.is_beside else kept, tables=translation.tables
+            ),
+            read=read_named(context, self.reader, self.part.tables),
+            jobs=jobs(context),
+            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+            way=self.choice.way,
+            count=not compare,
+        )
+        self._tell_way(context, way)
+        return self._contents(tuple(at_home(one, place.target) for one in kept))
+
+    def compare_tables(self, context: Context, place: Place, expected: Contents) -> Comparison:
+        """Read what was loaded again, range by range, and compare; raises CouldNotCheck."""
+        login = context.config.writing
+        wanted = self._wanted(expected, login)
+        return compare_rows(context, place, wanted, jobs=jobs(context), login=login)
+
+    def objects(self, server: Server, target: str) -> tuple[Definition, ...]:
+        """Return triggers, views, routines and events in the names of *target*."""
+        definitions = self._renamed(self._translated(server).definitions, target)
+        return tuple(one for one in definitions if one.kind not in (TABLE, ObjectKind.SEQUENCE))
+
+    def finish(self, context: Context, server: Server, target: str) -> None:
+        """Create the accounts, where they were asked for."""
+        if self.choice.accounts:
+            renamed = {self.database: target}
+            for said in create_accounts(
+                server, self.part.accounts, renamed=renamed, databases=[self.database]
+            ):
+                context.observe(Notice(message=said))
+
     def load(self, context: Context, server: Server, target: str) -> Contents:
         """Build the database; see ``source.Source``."""
         translation = self._translated(server)
@@ -178,23 +249,27 @@ class RowsSource:
             on_bytes=lambda done: context.observe(BytesMoved(done=done)),
             way=self.choice.way,
         )
+        self._tell_way(context, way)
+        self.finish(context, server, target)
+        return self._contents(definitions)
+
+    def _tell_way(self, context: Context, way: Way) -> None:
         if way is Way.INSERT and self.choice.way is None:
             message = "loaded by INSERT, the slowest way: the server has neither of the others"
             hint = "SET GLOBAL local_infile = 1; lets LOAD DATA take its place the next time"
             context.observe(Notice(message=message, hint=hint))
-        if self.choice.accounts:
-            renamed = {self.database: target}
-            for said in create_accounts(
-                server, self.part.accounts, renamed=renamed, databases=[self.database]
-            ):
-                context.observe(Notice(message=said))
-        return self._contents(definitions)
 
     def compare(self, context: Context, target: str, expected: Contents) -> Comparison:
         """Read *target* again, range by range, and compare; raises CouldNotCheck."""
-        with connect(context.config.reading) as server:
+        login = context.config.reading
+        wanted = self._wanted(expected, login)
+        place = Place(schema=target, target=target)
+        return compare_rows(context, place, wanted, jobs=jobs(context), login=login)
+
+    def _wanted(self, expected: Contents, login: Login) -> Wanted:
+        with connect(login) as server:
             tables = self._translated(server).tables
-        wanted = Wanted(
+        return Wanted(
             database=self.database,
             part=replace(self.part, tables=tables),
             contents=expected,
@@ -203,7 +278,6 @@ class RowsSource:
             only=self.only_tables,
             server=self.server,
         )
-        return compare_rows(context, target, wanted, jobs=jobs(context))
 
     def _renamed(self, definitions: tuple[Definition, ...], target: str) -> tuple[Definition, ...]:
         if target == self.database:
@@ -268,13 +342,7 @@ def open_rows(
     part = _part(index, chosen, frozenset(choice.tables))
     reader = RangeReader(context, index)
     contents = contents_of(part, manifest.data_key)
-    total = contents.plain.bytes
-    longest = 0
-    if read:
-        context.observe(PhaseBegan(name="read", subject=str(name), total=total, exact=True))
-        longest = check_all(context, reader, part.tables)
-        context.observe(PhaseEnded(name="read"))
-    return RowsSource(
+    source = RowsSource(
         name=name,
         database=chosen,
         made_at=header.started_at,
@@ -283,13 +351,14 @@ def open_rows(
         contents=contents,
         data_key=manifest.data_key,
         reader=reader,
-        longest=longest,
+        longest=0,
         left_out=tuple(entry for entry in details.left_out if entry.database == chosen),
         text_losses=tuple(loss for loss in details.text_losses if loss.database == chosen),
         partial=header.partial,
         only_tables=frozenset(choice.tables) or None,
         choice=choice,
     )
+    return source.read_whole(context) if read else source
 
 
 def contents_of(index: Index, data_key: DataKey | None) -> Contents:

@@ -10,8 +10,9 @@ from typing import Protocol
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.definers import Redefining, Traits
 from ulasis_backup.model import DatabaseOptions, LeftOut, ServerVersion, TextLoss
+from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import Server
-from ulasis_backup.operations.compare import Comparison
+from ulasis_backup.operations.compare import Comparison, Place
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.neighbours import Need
 from ulasis_backup.repository.names import PayloadName
@@ -113,6 +114,37 @@ class Source(Protocol):
 
     def expect_renamable(self, target: str) -> None:
         """Raise Refused unless every definition can be given to a database *target*."""
+        ...
+
+    def against_beside(self, server: Server, target: str) -> Iterator[str]:
+        """Yield why its tables could not be loaded beside *target* and moved in, if anything."""
+        ...
+
+    def read_whole(self, context: Context) -> Source:
+        """Return it with every byte of it read and found authentic; see ``open_rows``."""
+        ...
+
+    def load_tables(
+        self, context: Context, server: Server, place: Place, *, compare: bool
+    ) -> Contents:
+        """Load tables and sequences alone into ``place.schema``; return what was loaded.
+
+        With *compare* every row is compared afterwards. Nothing of it names or touches
+        ``place.target`` but foreign keys to tables that stay there, and sequences. Raises
+        LoadFailed, IntegrityError and its children.
+        """
+        ...
+
+    def compare_tables(self, context: Context, place: Place, expected: Contents) -> Comparison:
+        """Compare ``place.schema`` with what was loaded into it; raises CouldNotCheck."""
+        ...
+
+    def objects(self, server: Server, target: str) -> tuple[Definition, ...]:
+        """Return what belongs to the tables, as triggers do, in the names of *target*."""
+        ...
+
+    def finish(self, context: Context, server: Server, target: str) -> None:
+        """Do what is left to do when all of it is in *target*."""
         ...
 
     def load(self, context: Context, server: Server, target: str) -> Contents:

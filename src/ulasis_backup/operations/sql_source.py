@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from ulasis_backup.errors import (
     AuthenticationFailed,
     BackupNotFound,
     CouldNotCheck,
+    Refused,
     ServerUnsuitable,
     SettingsError,
 )
@@ -17,6 +19,8 @@ from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents, ContentsReader, blocks_of, read_contents
 from ulasis_backup.methods.definers import Redefining, Traits, redefine_pieces, traits_of_piece
+from ulasis_backup.methods.dumped import definitions_of, for_tables
+from ulasis_backup.methods.outside import pointing_to, without_schema
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_piece
 from ulasis_backup.methods.sections import Part, Piece, split
 from ulasis_backup.methods.target import collations_in, unknown_collations
@@ -29,9 +33,12 @@ from ulasis_backup.model import (
     TextLoss,
 )
 from ulasis_backup.mysql import programs
+from ulasis_backup.mysql.creation import create
+from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import Server, connect
-from ulasis_backup.operations.compare import Comparison, compare
+from ulasis_backup.operations.compare import EXTRA, Comparison, Place, compare, compare_tables
 from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.movable import sequences_in, unmovable
 from ulasis_backup.operations.neighbours import needs_of
 from ulasis_backup.operations.source import COMPRESSED, TargetNeeds
 from ulasis_backup.operations.verify import read_verified
@@ -54,7 +61,8 @@ _PROGRAM = re.compile(rb"^-- (MariaDB|MySQL) dump ([^\n]*)$", re.MULTILINE)
 class SqlSource:
     """A checked dump; see ``source.Source``.
 
-    ``texts`` are its definitions, ``open`` reads its plain bytes again.
+    ``texts`` are its definitions, ``open`` reads its plain bytes again. ``only`` are the tables
+    that are restored where not all are.
     """
 
     name: PayloadName
@@ -70,6 +78,7 @@ class SqlSource:
     left_out: tuple[LeftOut, ...]
     partial: bool
     open: Callable[[], Chunks]
+    only: frozenset[str] | None = None
 
     @property
     def method(self) -> str:
@@ -82,8 +91,8 @@ class SqlSource:
 
     @property
     def only_tables(self) -> frozenset[str] | None:
-        """Return None: a dump is loaded whole."""
-        return None
+        """Return the tables that are restored where not all are."""
+        return self.only
 
     def needs(self) -> TargetNeeds:
         """Return what the dump asks of a target."""
@@ -146,8 +155,86 @@ class SqlSource:
         """Raise Refused unless every definition can be rewritten for *target*."""
         renaming(self, target)
 
+    def against_beside(self, server: Server, target: str) -> Iterator[str]:
+        """Yield why its tables cannot be moved into *target* once loaded; see ``source.Source``."""
+        rename = renaming(self, target)
+        tables = [piece for piece in self.texts if piece.part is Part.TABLE]
+        texts = {p.name: rewrite_piece(p, rename).data if rename else p.data for p in tables}
+        yield from unmovable(server, texts)
+        try:
+            self.objects(server, target)
+            for piece in self.texts:
+                for_tables(piece)
+        except Refused as error:
+            yield error.message
+
+    def read_whole(self, context: Context) -> SqlSource:  # noqa: ARG002 (of Source)
+        """Return it as it is: every byte was found authentic when it was opened."""
+        return self
+
+    def load_tables(
+        self, context: Context, server: Server, place: Place, *, compare: bool
+    ) -> Contents:
+        """Feed tables and sequences to the client program, and nothing else of the dump."""
+        del compare
+        rename = renaming(self, place.target)
+        names = frozenset(table.name for table in self.contents.tables)
+        there = sequences_in(server, place.target)
+        reader = ContentsReader(self.fingerprint_key)
+
+        def take(piece: Piece) -> Piece | None:
+            found = for_tables(rewrite_piece(piece, rename) if rename else piece, self.only)
+            if found is None:
+                return None
+            if found.part is not Part.TABLE or not place.is_beside:
+                reader.update(found)
+                return found
+            data, target = found.data, place.target
+            reader.update(replace(found, data=without_schema(data, target)))
+            data = pointing_to(data, target, moves=names.__contains__, there=there)
+            return replace(found, data=data)
+
+        load.load_tables(
+            self.open(),
+            server,
+            place.schema,
+            take=take,
+            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+            programs_folder=context.config.settings.backup_programs_dir,
+        )
+        return reader.result()
+
+    def compare_tables(self, context: Context, place: Place, expected: Contents) -> Comparison:
+        """Dump what was loaded again and compare; raises CouldNotCheck."""
+        self._need_comparable(context)
+        total = expected.plain.bytes
+        key = self.fingerprint_key
+        return compare_tables(context, place, expected, data_key=key, total=total)
+
+    def objects(self, server: Server, target: str) -> tuple[Definition, ...]:  # noqa: ARG002 (of Source)
+        """Return triggers, views, routines and events in the names of *target*."""
+        rename = renaming(self, target)
+        options = self.database_options
+        return tuple(
+            definitions_of(
+                (rewrite_piece(piece, rename) if rename else piece for piece in self.texts),
+                collation=options.collation if options else "",
+                created=_second(self.made_at),
+                tables=self.only,
+            )
+        )
+
+    def finish(self, context: Context, server: Server, target: str) -> None:
+        """Do nothing: there is nothing left to do."""
+
     def load(self, context: Context, server: Server, target: str) -> Contents:
         """Feed the dump to the client program; see ``source.Source``."""
+        if self.only is not None:
+            place = Place(schema=target, target=target)
+            contents = self.load_tables(context, server, place, compare=True)
+            for trigger in self.objects(server, target):
+                create(server, target, trigger)
+            return contents
         reader = ContentsReader(self.fingerprint_key)
         load.load(
             self.open(),
@@ -164,7 +251,14 @@ class SqlSource:
         """Dump *target* again and compare; raises CouldNotCheck."""
         self._need_comparable(context)
         total = expected.plain.bytes
-        return compare(context, target, expected, data_key=self.fingerprint_key, total=total)
+        found = compare(context, target, expected, data_key=self.fingerprint_key, total=total)
+        only = self.only
+        if only is None:
+            return found
+        # What else the database holds is none of ours.
+        ours = tuple(d for d in found.differences if d.what != EXTRA or d.name in only)
+        moved = tuple(line for line in found.moved if line.split(":")[0].split()[-1] in only)
+        return replace(found, differences=ours, moved=moved)
 
     def _need_comparable(self, context: Context) -> None:
         """Raise CouldNotCheck where a new dump would not read like the old one anyway."""
@@ -182,11 +276,16 @@ class SqlSource:
             raise CouldNotCheck(message, hint="dumps of different programs cannot be compared")
 
 
-def open_sql(context: Context, name: PayloadName, manifest: Manifest) -> SqlSource:
-    """Read and check backup *name*, which *manifest* vouches for, and return it as a source."""
+def open_sql(
+    context: Context, name: PayloadName, manifest: Manifest, *, tables: frozenset[str] | None = None
+) -> SqlSource:
+    """Read and check backup *name*, which *manifest* vouches for, and return it as a source.
+
+    With *tables* it is of those alone; raises SettingsError for one that it does not hold.
+    """
     reader = read_verified(context, manifest, keep_text=True)
     header, details = manifest.header, manifest.details
-    return SqlSource(
+    source = SqlSource(
         name=name,
         database=header.databases[0],
         made_at=header.started_at,
@@ -201,6 +300,46 @@ def open_sql(context: Context, name: PayloadName, manifest: Manifest) -> SqlSour
         partial=header.partial,
         open=lambda: payload.open_plain(context.repository.storage, manifest),
     )
+    return _only(source, tables) if tables else source
+
+
+def _only(source: SqlSource, tables: frozenset[str]) -> SqlSource:
+    """Return *source* with nothing in it but *tables* and their triggers."""
+    contents = source.contents
+    sequences = {entry.name for entry in contents.objects if entry.kind is ObjectKind.SEQUENCE}
+    unknown = sorted(tables - sequences - {table.name for table in contents.tables})
+    if unknown:
+        message = f"the backup has no table {unknown[0]} in {source.database}"
+        raise SettingsError(message, hint="`ulasis-backup show` lists its tables")
+    triggers = {one.name for one in definitions_of(source.texts, tables=tables)}
+    objects = tuple(
+        entry
+        for entry in contents.objects
+        if (entry.kind is ObjectKind.SEQUENCE and entry.name in tables)
+        or (entry.kind is ObjectKind.TRIGGER and entry.name in triggers)
+    )
+    kept = tuple(table for table in contents.tables if table.name in tables)
+    whole = (Part.HEAD, Part.FOOT)
+    return replace(
+        source,
+        only=tables,
+        contents=replace(contents, tables=kept, objects=objects),
+        texts=tuple(p for p in source.texts if p.part in whole or _is_of(p, tables)),
+        text_losses=tuple(loss for loss in source.text_losses if loss.table in tables),
+        left_out=(),
+    )
+
+
+def _is_of(piece: Piece, tables: frozenset[str]) -> bool:
+    return piece.part in (Part.TABLE, Part.AFTER_ROWS, Part.SEQUENCE) and piece.name in tables
+
+
+def _second(moment: str) -> str:
+    """Return the second of *moment*, empty where it is none."""
+    try:
+        return str(int(datetime.fromisoformat(moment).timestamp()))
+    except ValueError:
+        return ""
 
 
 def open_orphan(

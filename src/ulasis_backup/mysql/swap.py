@@ -1,0 +1,417 @@
+"""The swap: a database's tables exchanged for others, all in one moment, and back again.
+
+A restore loads its tables into a schema beside the database (``prepare``), and ``swap`` moves them
+in and the old ones out. What was planned stands in the journal before the first change; a mark in
+the database itself tells on which side of the one statement it is, so that after any end of ours,
+or the server's, ``settle`` makes the whole database exactly the old or exactly the new one.
+``undo`` is the same the other way round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from ulasis_backup.errors import Refused, ServerError, SwapIncomplete, UlasisError
+from ulasis_backup.model import DatabaseOptions, Login, ObjectKind
+from ulasis_backup.mysql import beside, journal, schema
+from ulasis_backup.mysql.beside import MOVED, WAITING, Names
+from ulasis_backup.mysql.definitions import Definition
+from ulasis_backup.mysql.journal import Journal, Moves, State
+from ulasis_backup.mysql.server import Server, connect, locked, quote
+from ulasis_backup.mysql.swap_checks import refuse_unmovable, trigger_collation
+from ulasis_backup.mysql.swap_move import OnPhase
+from ulasis_backup.mysql.swap_objects import Scope, read_objects
+from ulasis_backup.mysql.swap_sessions import swap_session, wait_for_others
+from ulasis_backup.mysql.swap_steps import (
+    clean_up_undo,
+    drop_before,
+    drop_loaded,
+    finish,
+    is_before_the_move,
+    is_undo,
+    make_mark,
+    move_tables,
+    now,
+    put_back,
+    put_new_triggers,
+    set_options,
+    tables_in,
+)
+from ulasis_backup.mysql.swap_written import Written, written_since
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapPlan:
+    """What a swap is to do.
+
+    With ``tables`` those alone are exchanged, and ``new_objects`` are their triggers; None means
+    that the whole database is replaced. ``new_objects`` are in the target's own names; triggers
+    need ``extra["table"]``. ``options`` are the database's afterwards, None leaves them as they
+    are. ``note`` is for people: the backup's name. ``rows`` counts the rows of the new tables,
+    where known: an undo can tell then which were written to. ``kept`` are objects, pairs of kind
+    and name, that stay as they are, swap or undo.
+    """
+
+    names: Names
+    tables: frozenset[str] | None = None
+    new_objects: tuple[Definition, ...] = ()
+    options: DatabaseOptions | None = None
+    note: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    kept: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swapped:
+    """What a swap did: tables that moved out and in, and what a person should know."""
+
+    names: Names
+    moved_out: tuple[str, ...]
+    moved_in: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What an undo did: tables that it moved aside, into ``names.undone``, and those it brought.
+
+    ``written`` are tables that were written to since the restore, ``unknown`` those of which it
+    cannot be told.
+    """
+
+    names: Names
+    moved_out: tuple[str, ...]
+    moved_in: tuple[str, ...]
+    written: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Outcome(StrEnum):
+    """What ``settle`` did."""
+
+    FINISHED = "finished"
+    ROLLED_BACK = "rolled back"
+    UNDO_FINISHED = "undo finished"
+    UNDO_ROLLED_BACK = "undo rolled back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What ``settle`` did about one restore that somebody had begun."""
+
+    names: Names
+    outcome: Outcome
+    note: str
+    notes: tuple[str, ...] = ()
+
+
+def prepare(server: Server, plan: SwapPlan) -> None:
+    """Create the before-schema with the journal, state ``loading``, and the empty restore-schema.
+
+    Raises Refused where the swap could not be done, before anything is created. ``roll_back``
+    takes all of it away again.
+    """
+    names = plan.names
+    refuse_unmovable(server, names, plan.tables)
+    options = schema.database_options(server, names.database)
+    server.run(f"CREATE DATABASE {quote(names.before)}")
+    begun = Journal(
+        names=names,
+        state=State.LOADING,
+        tables=plan.tables,
+        note=plan.note,
+        made_at=now(),
+        existed=options is not None,
+        old_options=options,
+        new_options=plan.options,
+    )
+    journal.create(server, begun)
+    server.run(f"CREATE DATABASE {quote(names.restore)}")
+    set_options(server, names.restore, plan.options or options)
+
+
+def swap(login: Login, plan: SwapPlan, *, wait: float, on_phase: OnPhase = _nothing) -> Swapped:
+    """Exchange the tables of the database for those in the restore-schema, and its objects.
+
+    The caller holds ``server.locked``. Waits *wait* seconds at most for others to let go of the
+    tables. Raises Busy and Refused when nothing was changed, SwapIncomplete when the tables are
+    the new ones but some object could not be created: ``settle`` tries again, ``undo`` goes back.
+    After any other error before that, ``roll_back`` brings back what was.
+    """
+    with swap_session(login, plan.names.database, 0) as control:
+        begun = read_journal(control, plan.names)
+        begun = _planned(control, begun, plan)
+        on_phase("journal")
+        make_mark(control, begun)
+        on_phase("mark")
+        try:
+            move_tables(login, control, begun, wait=wait, on_phase=on_phase)
+        except BaseException:
+            with contextlib.suppress(UlasisError):
+                _recover(login, control, begun)
+            raise
+        notes = finish(control, begun, on_phase)
+    return Swapped(
+        names=plan.names, moved_out=begun.swap.out, moved_in=begun.swap.into, notes=notes
+    )
+
+
+def roll_back(login: Login, names: Names) -> None:
+    """Take a restore back that has not swapped yet: old objects as they were, its schemas gone.
+
+    Raises Refused once the tables are the new ones. The caller holds ``server.locked``.
+    """
+    with swap_session(login, names.database, 0) as control:
+        begun = journal.read(control, names.before)
+        if begun is not None:
+            if not is_before_the_move(control, begun):
+                message = f"the tables of {names.database} are the restored ones already"
+                raise Refused(message, hint=f"`ulasis-backup undo {names.id}` brings the old back")
+            if begun.state is State.SWAPPING:
+                put_back(login, control, begun)
+        drop_loaded(control, names)
+        drop_before(control, names)
+
+
+def undo(login: Login, names: Names, *, wait: float, on_phase: OnPhase = _nothing) -> Undone:
+    """Bring back what the restore *names* replaced; what was there since is kept beside.
+
+    The caller holds ``server.locked``. Raises Refused, Busy when nothing was changed,
+    SwapIncomplete as ``swap`` does.
+    """
+    with swap_session(login, names.database, 0) as control:
+        begun = read_journal(control, names)
+        changed = written(control, begun)
+        begun = _planned_undo(control, begun)
+        on_phase("journal")
+        control.run(f"CREATE DATABASE IF NOT EXISTS {quote(names.undone)}")
+        make_mark(control, begun)
+        on_phase("mark")
+        try:
+            move_tables(login, control, begun, wait=wait, on_phase=on_phase)
+        except BaseException:
+            with contextlib.suppress(UlasisError):
+                _recover(login, control, begun)
+            raise
+        notes = finish(control, begun, on_phase)
+    return Undone(
+        names=names,
+        moved_out=begun.undo.out,
+        moved_in=begun.undo.into,
+        written=changed.tables,
+        unknown=changed.unknown,
+        notes=notes,
+    )
+
+
+def written(server: Server, begun: Journal) -> Written:
+    """Return which of the tables that an undo takes away were written to since the restore."""
+    home, meant = begun.names.database, set(tables_to_undo(server, begun))
+    found = written_since(server, home, begun.swapped_at, rows=begun.rows)
+    return Written(
+        tables=tuple(name for name in found.tables if name in meant),
+        unknown=tuple(name for name in found.unknown if name in meant),
+    )
+
+
+def tables_to_undo(server: Server, begun: Journal) -> tuple[str, ...]:
+    """Return the tables that an undo takes away."""
+    meant = _undo_scope(begun)
+    here = tables_in(server, begun.names.database)
+    return tuple(name for name in here if _is_meant(name, meant))
+
+
+def settle(
+    login: Login, database: str, *, server: Server | None = None, leaving: str = ""
+) -> tuple[Settled, ...]:
+    """Finish or take back whatever a killed run left for *database*; return what was done.
+
+    *server* is a session that holds ``server.locked`` already. The restore *leaving* is left as it
+    is if its tables have moved: it is to be undone. Raises Busy while the run that began it lives,
+    SwapIncomplete when it can neither be finished nor taken back now.
+    """
+    with contextlib.ExitStack() as held:
+        if server is None:
+            server = held.enter_context(connect(login))
+            if not pending(server, database) and not beside.mark(server, database):
+                return ()
+        held.enter_context(locked(server, database))
+        open_ones = [
+            one
+            for one in pending(server, database)
+            if one.names.id != leaving or one.state is not State.OBJECTS
+        ]
+        done = tuple(_settle(login, one) for one in open_ones)
+        mark = beside.mark(server, database) if not pending(server, database) else ""
+    if mark:
+        raise _without_journal(database, mark)
+    return done
+
+
+def pending(server: Server, database: str) -> tuple[Journal, ...]:
+    """Return the restores of *database* that are neither done nor taken back."""
+    found = []
+    for schema_beside in beside.schemas_of(server, database):
+        if schema_beside.kind != "before":
+            continue
+        begun = journal.read(server, schema_beside.schema)
+        if begun is None:
+            # Killed before there was a journal: then there is nothing else.
+            names = Names(database=database, id=schema_beside.id)
+            begun = Journal(names=names, state=State.LOADING) if _is_bare(server, names) else None
+        if begun and begun.names.database == database and begun.state is not State.DONE:
+            found.append(begun)
+    return tuple(found)
+
+
+def incomplete(server: Server, database: str) -> bool:
+    """Tell whether *database* is between an old and a new state; who sees it sees that."""
+    return beside.mark(server, database) != ""
+
+
+def _recover(login: Login, control: Server, begun: Journal) -> None:
+    """Put back what was taken off, if the tables have not moved; by another session if need be."""
+    with contextlib.ExitStack() as held:
+        try:
+            control.run("SELECT 1")
+        except ServerError:
+            control = held.enter_context(swap_session(login, begun.names.database, 0))
+        # A RENAME whose session was cut off may still come to its end.
+        wait_for_others(control, begun.names.database, _sessions(begun))
+        if is_before_the_move(control, begun):
+            put_back(login, control, begun)
+
+
+def _sessions(begun: Journal) -> int:
+    """Return how many sessions the swap may have had."""
+    moves = begun.undo if is_undo(begun) else begun.swap
+    triggers = sum(d.kind == ObjectKind.TRIGGER for d in (*begun.old, *begun.new, *begun.undone))
+    return len(moves.out) + triggers + SESSIONS
+
+
+def _settle(login: Login, begun: Journal) -> Settled:
+    names = begun.names
+    with swap_session(login, names.database, 0) as control:
+        wait_for_others(control, names.database, _sessions(begun))
+        if begun.state is State.UNDONE:
+            clean_up_undo(control, begun)
+            return Settled(names=names, outcome=Outcome.UNDO_FINISHED, note=begun.note)
+        if is_before_the_move(control, begun):
+            if begun.state is not State.LOADING:
+                put_back(login, control, begun)
+            if not is_undo(begun):
+                drop_loaded(control, names)
+                drop_before(control, names)
+                return Settled(names=names, outcome=Outcome.ROLLED_BACK, note=begun.note)
+            return Settled(names=names, outcome=Outcome.UNDO_ROLLED_BACK, note=begun.note)
+        put_new_triggers(login, control, begun)
+        notes = finish(control, begun, _nothing)
+    outcome = Outcome.UNDO_FINISHED if is_undo(begun) else Outcome.FINISHED
+    return Settled(names=names, outcome=outcome, note=begun.note, notes=notes)
+
+
+SESSIONS = 8
+"""Sessions of a swap beside one for each table."""
+
+
+def read_journal(server: Server, names: Names) -> Journal:
+    """Return the journal of *names*; raises Refused where there is none."""
+    found = journal.read(server, names.before) or journal.read(server, names.undone)
+    if found is None:
+        message = f"there is no journal of a restore {names.id} of {names.database}"
+        raise Refused(message, hint="`ulasis-backup list --leftovers` shows those that there are")
+    return found
+
+
+def _planned(server: Server, begun: Journal, plan: SwapPlan) -> Journal:
+    """Write down what there is and what is to be; raises Refused."""
+    names = plan.names
+    if begun.state is not State.LOADING:
+        message = f"restore {names.id} of {names.database} is {begun.state} already"
+        raise Refused(message, hint="`ulasis-backup settle` finishes it")
+    refuse_unmovable(server, names, plan.tables)
+    options = schema.database_options(server, names.database)
+    old = read_objects(server, names.database, Scope(tables=plan.tables)) if options else ()
+    old = _without(old, plan.kept)
+    trigger_collation(server, names.database, (*old, *plan.new_objects))
+    here = [name for name in tables_in(server, names.database) if _is_meant(name, plan.tables)]
+    loaded = tables_in(server, names.restore)
+    others = [name for name in loaded if not _is_meant(name, plan.tables)]
+    if others:
+        message = f"{names.restore} holds tables that were not asked for: {', '.join(others[:5])}"
+        raise Refused(message, hint="restore again")
+    planned = replace(
+        begun,
+        state=State.SWAPPING,
+        tables=plan.tables,
+        existed=options is not None,
+        swap=Moves(out=tuple(here), into=loaded),
+        old=old,
+        new=plan.new_objects,
+        old_options=options,
+        new_options=plan.options or options,
+        rows=dict(plan.rows),
+        kept=plan.kept,
+    )
+    journal.write(server, planned)
+    return planned
+
+
+def _planned_undo(server: Server, begun: Journal) -> Journal:
+    names = begun.names
+    if begun.state not in (State.DONE, State.OBJECTS):
+        message = f"restore {names.id} of {names.database} is {begun.state}: nothing to undo"
+        raise Refused(message, hint="`ulasis-backup list --leftovers` shows what there is")
+    gone = sorted({*begun.swap.out} - {*tables_in(server, names.before)})
+    if gone:
+        message = f"{names.before} lacks tables that were in it: {', '.join(gone[:5])}"
+        raise Refused(message, hint="restore the safety backup instead")
+    undone = read_objects(server, names.database, Scope(tables=_undo_scope(begun)))
+    undone = _without(undone, begun.kept)
+    trigger_collation(server, names.database, (*begun.old, *undone))
+    mark = f"{quote(names.database)}."
+    if beside.mark(server, names.database) == MOVED:
+        # Behind the move of an undo, and only there, it shall say so again.
+        server.run(f"RENAME TABLE {mark}{quote(MOVED)} TO {mark}{quote(WAITING)}")
+    planned = replace(
+        begun,
+        state=State.UNDOING,
+        undo=Moves(out=tables_to_undo(server, begun), into=begun.swap.out),
+        undone=undone,
+        undone_options=schema.database_options(server, names.database),
+    )
+    journal.write(server, planned)
+    return planned
+
+
+def _without(
+    objects: tuple[Definition, ...], kept: frozenset[tuple[str, str]]
+) -> tuple[Definition, ...]:
+    return tuple(one for one in objects if (str(one.kind), one.name) not in kept)
+
+
+def _undo_scope(begun: Journal) -> frozenset[str] | None:
+    return None if begun.tables is None else begun.tables | {*begun.swap.into}
+
+
+def _is_meant(name: str, tables: frozenset[str] | None) -> bool:
+    return tables is None or name in tables
+
+
+def _is_bare(server: Server, names: Names) -> bool:
+    """Tell whether a before-schema without a journal is one that was just made."""
+    return not tables_in(server, names.before)
+
+
+def _without_journal(database: str, mark: str) -> SwapIncomplete:
+    message = f"swap incomplete: {database} has the mark {mark}, and its journal is gone"
+    hint = f"look at its tables; when they are right: DROP TABLE {quote(database)}.{quote(mark)};"
+    return SwapIncomplete(message, hint=hint)

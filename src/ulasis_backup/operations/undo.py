@@ -1,0 +1,93 @@
+"""``undo``: bring back what a restore replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ulasis_backup.errors import ConfirmationNeeded, Refused
+from ulasis_backup.events import PhaseBegan, PhaseEnded
+from ulasis_backup.mysql import swap
+from ulasis_backup.mysql.beside import Names
+from ulasis_backup.mysql.journal import State
+from ulasis_backup.mysql.server import Server, connect, locked
+from ulasis_backup.operations.context import Context, chosen_databases
+from ulasis_backup.operations.leftovers import Leftover, leftovers
+
+Confirm = Callable[["UndoPlan"], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoPlan:
+    """What an undo will do: tables of ``database`` that come back and those that go aside."""
+
+    names: Names
+    note: str
+    at: str
+    back: tuple[str, ...]
+    aside: tuple[str, ...]
+    written: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoDone:
+    """What an undo did; ``undone`` is None when it was only planned."""
+
+    plan: UndoPlan
+    undone: swap.Undone | None = None
+
+
+def undo(
+    context: Context, wanted: str = "", *, dry_run: bool = False, confirm: Confirm
+) -> UndoDone:
+    """Undo the restore *wanted*, an id; without one the last restore of DB_NAME.
+
+    Raises Refused where there is nothing to undo, ConfirmationNeeded, Busy, SwapIncomplete.
+    """
+    login = context.config.writing
+    with connect(login) as server:
+        found = _chosen(context, server, wanted)
+        with locked(server, found.database):
+            swap.settle(login, found.database, server=server, leaving=found.id)
+            plan = _plan(server, Names(database=found.database, id=found.id))
+            if dry_run:
+                return UndoDone(plan=plan)
+            if not confirm(plan):
+                message = f"{found.database} would be what it was before {plan.at or 'a restore'}"
+                hint = "say yes, or use --yes; --dry-run shows the plan"
+                raise ConfirmationNeeded(message, hint=hint)
+            context.observe(PhaseBegan(name="undo", subject=found.database))
+            wait = context.config.settings.restore_lock_wait
+            done = swap.undo(login, plan.names, wait=wait)
+            context.observe(PhaseEnded(name="undo"))
+    return UndoDone(plan=plan, undone=done)
+
+
+def _chosen(context: Context, server: Server, wanted: str) -> Leftover:
+    undoable = {State.DONE, State.OBJECTS, State.UNDOING, State.UNDO_OBJECTS}
+    found = [one for one in leftovers(server) if one.state in undoable]
+    if wanted:
+        chosen = [one for one in found if one.id == wanted]
+    else:
+        databases = chosen_databases(context.config, server)
+        chosen = [one for one in found if one.database in databases][-1:]
+    if not chosen:
+        message = f"there is no restore {wanted} to undo".replace("  ", " ")
+        hint = "`ulasis-backup list --leftovers` shows what is kept; a restore in place is undone "
+        raise Refused(message, hint=hint + "by restoring its safety backup")
+    return chosen[0]
+
+
+def _plan(server: Server, names: Names) -> UndoPlan:
+    found = swap.read_journal(server, names)
+    written = swap.written(server, found)
+    return UndoPlan(
+        names=names,
+        note=found.note,
+        at=found.swapped_at,
+        back=found.swap.out,
+        aside=swap.tables_to_undo(server, found),
+        written=written.tables,
+        unknown=written.unknown,
+    )
