@@ -297,7 +297,13 @@ def _put_in(context: Context, works: Sequence[_Work]) -> RestoredAll:
             break
     moved = [work for work in works if work.is_done]
     late = [(work.plan.target, view) for work in moved for view in work.later]
-    create_later(works[0].server, late)
+    try:
+        create_later(works[0].server, late)
+    except UlasisError as error:
+        if len(works) == 1:
+            raise
+        # One that failed may be what they read.
+        failed = failed or (late[0][0], error)
     done: list[Restored] = []
     for work in moved:
         try:
@@ -307,6 +313,8 @@ def _put_in(context: Context, works: Sequence[_Work]) -> RestoredAll:
             if len(works) == 1:
                 raise
             failed = failed or (work.plan.target, error)
+    if failed and not done:
+        raise failed[1]
     return RestoredAll(done=tuple(done), failed=failed)
 
 

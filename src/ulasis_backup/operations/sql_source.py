@@ -32,7 +32,7 @@ from ulasis_backup.model import (
     ServerVersion,
     TextLoss,
 )
-from ulasis_backup.mysql import programs
+from ulasis_backup.mysql import programs, schema
 from ulasis_backup.mysql.creation import create
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import Server, connect
@@ -211,14 +211,16 @@ class SqlSource:
         key = self.fingerprint_key
         return compare_tables(context, place, expected, data_key=key, total=total)
 
-    def objects(self, server: Server, target: str) -> tuple[Definition, ...]:  # noqa: ARG002 (of Source)
+    def objects(self, server: Server, target: str) -> tuple[Definition, ...]:
         """Return triggers, views, routines and events in the names of *target*."""
         rename = renaming(self, target)
-        options = self.database_options
+        # An orphan does not know what its database was like: it becomes like the target.
+        options = self.database_options or schema.database_options(server, target)
+        default = options.collation if options else str(server.value("SELECT @@collation_server"))
         return tuple(
             definitions_of(
                 (rewrite_piece(piece, rename) if rename else piece for piece in self.texts),
-                collation=options.collation if options else "",
+                collation=default,
                 created=_second(self.made_at),
                 tables=self.only,
             )
