@@ -109,6 +109,16 @@ def load_beside(server: Server, plan: SwapPlan) -> None:
     fill_tables(server, tag="new", factor=7)
 
 
+def prepare_like(server: Server, plan: SwapPlan) -> None:
+    """Prepare a swap to the state that there is, with ids from 1001 on in both: see who writes."""
+    prepare(server, plan)
+    for where in (HOME, plan.names.restore):
+        server.run(f"USE {quote(where)}")
+        if where != HOME:
+            fill_tables(server, tag="old", factor=3)
+        server.run("ALTER TABLE orders AUTO_INCREMENT = 1001")
+
+
 def fill_tables(server: Server, *, tag: str, factor: int, rows: int = 50) -> None:
     """Load the tables alone into the session's database."""
     statements: Sequence[str] = [
