@@ -77,6 +77,8 @@ class Victim:
         self.end()
         # PyMySQL leaks its socket when it cannot connect, so there shall be none of the dead one.
         Path(self.login.socket).unlink(missing_ok=True)
+        # MySQL's own lock: the dead one is a zombie until its parent looks, and counts as alive.
+        Path(f"{self.login.socket}.lock").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.revived = subprocess.Popen(
                 self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
