@@ -190,6 +190,50 @@ def test_no_row_is_written_to_a_table_without_its_triggers(home: Server) -> None
         assert bare == 0
 
 
+def test_tables_without_triggers_are_swapped_too(home: Server) -> None:
+    home.run(f"CREATE DATABASE {HOME}")
+    home.run(f"CREATE TABLE {HOME}.a (id INT PRIMARY KEY)")
+    plan = swap.SwapPlan(names=beside.new_names(HOME))
+    swap.prepare(home, plan)
+    home.run(f"CREATE TABLE {quote(plan.names.restore)}.b (id INT PRIMARY KEY)")
+    with connect(home.login, database=HOME) as other:
+        other.run("START TRANSACTION")
+        other.query("SELECT * FROM a")
+        with pytest.raises(Busy):
+            swap.swap(home.login, plan, wait=1)
+    swap.swap(home.login, plan, wait=20)
+    assert home.query(f"SHOW TABLES FROM {HOME}") == [("b",)]
+    swap.undo(home.login, plan.names, wait=20)
+    assert home.query(f"SHOW TABLES FROM {HOME}") == [("a",)]
+
+
+def test_a_view_that_was_broken_is_named_by_the_undo_that_cannot_make_it(home: Server) -> None:
+    old, _, objects = make_states(home)
+    home.run(f"CREATE TABLE {HOME}.gone (id INT)")
+    home.run(f"CREATE VIEW {HOME}.broken AS SELECT * FROM {HOME}.gone")
+    home.run(f"DROP TABLE {HOME}.gone")
+    plan = plan_for(home, objects)
+    load_beside(home, plan)
+    swap.swap(home.login, plan, wait=20)
+    done = swap.undo(home.login, plan.names, wait=20)
+    assert different(old, picture(home)) == set()
+    assert [note for note in done.notes if "view broken was broken before" in note]
+
+
+def test_a_view_gives_way_to_a_table_of_its_name_and_comes_back(home: Server) -> None:
+    home.run(f"CREATE DATABASE {HOME}")
+    home.run(f"CREATE TABLE {HOME}.a (id INT PRIMARY KEY)")
+    home.run(f"CREATE VIEW {HOME}.b AS SELECT * FROM {HOME}.a")
+    old = picture(home)
+    plan = swap.SwapPlan(names=beside.new_names(HOME))
+    swap.prepare(home, plan)
+    home.run(f"CREATE TABLE {quote(plan.names.restore)}.b (id INT PRIMARY KEY)")
+    swap.swap(home.login, plan, wait=20)
+    assert home.query(f"SHOW FULL TABLES FROM {HOME}") == [("b", "BASE TABLE")]
+    swap.undo(home.login, plan.names, wait=20)
+    assert different(old, picture(home)) == set()
+
+
 def test_settle_is_busy_while_the_run_lives(home: Server) -> None:
     _, _, objects = make_states(home)
     plan = plan_for(home, objects)

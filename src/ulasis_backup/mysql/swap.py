@@ -21,9 +21,9 @@ from ulasis_backup.mysql.beside import MOVED, WAITING, Names
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.journal import Journal, Moves, State
 from ulasis_backup.mysql.server import Server, connect, locked, quote
-from ulasis_backup.mysql.swap_checks import refuse_unmovable, trigger_collation
+from ulasis_backup.mysql.swap_checks import refuse_taken_names, refuse_triggers, refuse_unmovable
 from ulasis_backup.mysql.swap_move import OnPhase
-from ulasis_backup.mysql.swap_objects import Scope, read_objects
+from ulasis_backup.mysql.swap_objects import Scope, read_objects, read_triggers
 from ulasis_backup.mysql.swap_sessions import swap_session, wait_for_others
 from ulasis_backup.mysql.swap_steps import (
     clean_up_undo,
@@ -120,7 +120,7 @@ def prepare(server: Server, plan: SwapPlan) -> None:
     takes all of it away again.
     """
     names = plan.names
-    refuse_unmovable(server, names, plan.tables)
+    _refuse(server, plan)
     options = schema.database_options(server, names.database)
     server.run(f"CREATE DATABASE {quote(names.before)}")
     begun = Journal(
@@ -331,17 +331,28 @@ def read_journal(server: Server, names: Names) -> Journal:
     return found
 
 
+def _refuse(server: Server, plan: SwapPlan) -> None:
+    """Raise Refused or ServerUnsuitable if the swap could not be done."""
+    names = plan.names
+    refuse_unmovable(server, names, plan.tables)
+    if schema.database_options(server, names.database) is None:
+        return
+    old = read_triggers(server, names.database, plan.tables)
+    refuse_triggers(server, names, old, plan.new_objects)
+    if plan.tables is not None:
+        refuse_taken_names(server, names, plan.tables, plan.new_objects)
+
+
 def _planned(server: Server, begun: Journal, plan: SwapPlan) -> Journal:
     """Write down what there is and what is to be; raises Refused."""
     names = plan.names
     if begun.state is not State.LOADING:
         message = f"restore {names.id} of {names.database} is {begun.state} already"
         raise Refused(message, hint="`ulasis-backup settle` finishes it")
-    refuse_unmovable(server, names, plan.tables)
+    _refuse(server, plan)
     options = schema.database_options(server, names.database)
     old = read_objects(server, names.database, Scope(tables=plan.tables)) if options else ()
     old = _without(old, plan.kept)
-    trigger_collation(server, names.database, (*old, *plan.new_objects))
     here = [name for name in tables_in(server, names.database) if _is_meant(name, plan.tables)]
     loaded = tables_in(server, names.restore)
     others = [name for name in loaded if not _is_meant(name, plan.tables)]
@@ -376,7 +387,7 @@ def _planned_undo(server: Server, begun: Journal) -> Journal:
         raise Refused(message, hint="restore the safety backup instead")
     undone = read_objects(server, names.database, Scope(tables=_undo_scope(begun)))
     undone = _without(undone, begun.kept)
-    trigger_collation(server, names.database, (*begun.old, *undone))
+    refuse_triggers(server, names, undone, begun.old)
     mark = f"{quote(names.database)}."
     if beside.mark(server, names.database) == MOVED:
         # Behind the move of an undo, and only there, it shall say so again.

@@ -17,6 +17,9 @@ IN_PLACE = "restore with --in-place, which replaces the tables where they are"
 OLDEST = {True: (10, 6, 0), False: (8, 0, 0)}
 """From these versions of MariaDB (True) and MySQL on a statement moves all tables or none."""
 
+LEAST_WRITE_LOCKS = 1_000_000
+"""``max_write_lock_count`` below which writers may be let past waiting locks."""
+
 UNMOVABLE = frozenset({"mrg_myisam", "merge", "federated", "federatedx", "connect", "spider"})
 """Engines whose tables point at others: by name, or by where their own files are."""
 
@@ -33,6 +36,46 @@ def refuse_unmovable(server: Server, names: Names, tables: frozenset[str] | None
     for database in (names.database, names.restore):
         _refuse_engines(server, database, tables)
     _refuse_keys(server, names, tables)
+
+
+def refuse_triggers(
+    server: Server, names: Names, old: Iterable[Definition], new: Iterable[Definition]
+) -> None:
+    """Raise Refused or ServerUnsuitable if the triggers among *old* and *new* cannot be exchanged.
+
+    *old* are all triggers of the tables that move out.
+    """
+    triggers = [one for one in (*old, *new) if one.kind == ObjectKind.TRIGGER]
+    trigger_collation(server, names.database, triggers)
+    if not server.is_mariadb or not triggers:
+        return
+    # What `swap_handover` rests on: the order in which locks are served, and taken.
+    count = int(server.value("SELECT @@GLOBAL.max_write_lock_count"))
+    if count < LEAST_WRITE_LOCKS:
+        message = f"max_write_lock_count is {count}: writers would get between the triggers"
+        hint = f"SET GLOBAL max_write_lock_count = 4294967295; or {IN_PLACE}"
+        raise ServerUnsuitable(message, hint=hint)
+    places = (names.database, names.restore, names.before)
+    home, *others = [f"{name}\0".encode("utf-8", "surrogateescape") for name in places]
+    if min(others) < home:
+        message = f"the name of {names.database} is too long to exchange tables with triggers"
+        raise ServerUnsuitable(message, hint=IN_PLACE)
+
+
+def refuse_taken_names(
+    server: Server, names: Names, tables: frozenset[str], new: Iterable[Definition]
+) -> None:
+    """Raise Refused where triggers that stay have the names of *new* ones."""
+    rows = server.query(
+        "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS "
+        "WHERE TRIGGER_SCHEMA = %s",
+        (names.database,),
+    )
+    staying = {str(name): str(table) for name, table in rows if table not in tables}
+    for one in new:
+        if one.kind == ObjectKind.TRIGGER and one.name in staying:
+            message = f"trigger {one.name} is on table {staying[one.name]} now, which stays"
+            raise Refused(message, hint=f"name that table in --tables too, or {IN_PLACE}")
 
 
 def missing_for_swap(server: Server, names: Names) -> tuple[Missing, ...]:

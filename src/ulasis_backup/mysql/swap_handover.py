@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from ulasis_backup.errors import ServerError, ServerUnsuitable
+from ulasis_backup.errors import ServerError
 from ulasis_backup.model import Login
 from ulasis_backup.mysql import beside
 from ulasis_backup.mysql.beside import GATE, MOVED, WAITING
@@ -57,9 +57,6 @@ QUEUE_SECONDS = 600
 
 IN_USE = 1205
 WAITS = "Waiting for table metadata lock"
-LEAST_WRITE_LOCKS = 1_000_000
-"""``max_write_lock_count`` below which writers may be let past waiting locks."""
-
 RESERVED = 20
 """Connections that are left to others when all tables are guarded."""
 
@@ -148,7 +145,6 @@ class _Queue:
 
 def hand_over(login: Login, control: Server, exchange: Exchange, attempt: Attempt) -> None:
     """Exchange tables with triggers; see ``swap_move.move``."""
-    _refuse(control, exchange)
     before = quote(exchange.names.before)
     control.run(
         f"CREATE TABLE IF NOT EXISTS {before}.{quote(GATE)} (id INT PRIMARY KEY) ENGINE=InnoDB"
@@ -267,20 +263,6 @@ def _guarded(control: Server, exchange: Exchange) -> tuple[str, ...]:
     everything = sorted({*exchange.moves.out})
     few = sorted(by_table(exchange.off))
     return tuple(everything if len(everything) <= min(room, MOST_GUARDS) else few)
-
-
-def _refuse(control: Server, exchange: Exchange) -> None:
-    """Raise ServerUnsuitable where the order of locks is not the one that this rests on."""
-    count = int(control.value("SELECT @@GLOBAL.max_write_lock_count"))
-    if count < LEAST_WRITE_LOCKS:
-        message = f"max_write_lock_count is {count}: writers would get between the triggers"
-        hint = "SET GLOBAL max_write_lock_count = 4294967295; or restore with --in-place"
-        raise ServerUnsuitable(message, hint=hint)
-    places = (exchange.database, exchange.in_schema, exchange.names.before)
-    home, *others = [f"{name}\0".encode("utf-8", "surrogateescape") for name in places]
-    if min(others) < home:
-        message = f"the name of {exchange.database} is too long to exchange tables with triggers"
-        raise ServerUnsuitable(message, hint="restore with --in-place")
 
 
 @contextlib.contextmanager
