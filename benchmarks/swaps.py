@@ -124,6 +124,8 @@ def _strike(
             else:
                 _kill_session(victim, chance)
         process.wait(timeout=120)
+    # A server that was killed takes a moment to be gone.
+    time.sleep(0.5)
 
 
 def _kill_session(victim: Victim, chance: random.Random) -> None:

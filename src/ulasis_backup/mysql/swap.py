@@ -264,9 +264,7 @@ def pending(server: Server, database: str) -> tuple[Journal, ...]:
             continue
         begun = journal.read(server, schema_beside.schema)
         if begun is None:
-            # Killed before there was a journal: then there is nothing else.
-            names = Names(database=database, id=schema_beside.id)
-            begun = Journal(names=names, state=State.LOADING) if _is_bare(server, names) else None
+            begun = _without_head(server, Names(database=database, id=schema_beside.id))
         if begun and begun.names.database == database and begun.state is not State.DONE:
             found.append(begun)
     return tuple(found)
@@ -417,9 +415,12 @@ def _is_meant(name: str, tables: frozenset[str] | None) -> bool:
     return tables is None or name in tables
 
 
-def _is_bare(server: Server, names: Names) -> bool:
-    """Tell whether a before-schema without a journal is one that was just made."""
-    return not tables_in(server, names.before)
+def _without_head(server: Server, names: Names) -> Journal | None:
+    """Return what stands for a before-schema without a journal: it is new, or all but gone."""
+    if tables_in(server, names.before):
+        return None
+    undone = journal.read(server, names.undone)
+    return undone or Journal(names=names, state=State.LOADING)
 
 
 def _without_journal(database: str, mark: str) -> SwapIncomplete:

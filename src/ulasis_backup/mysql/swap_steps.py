@@ -85,7 +85,9 @@ def tables_in(server: Server, database: str) -> tuple[str, ...]:
 def make_mark(server: Server, begun: Journal) -> None:
     """Put the mark into the database, which is made if there is none."""
     name = begun.names.database
-    server.run(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
+    if schema.database_options(server, name) is None:
+        # Only then: MySQL waits for open transactions even if there is one.
+        server.run(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
     server.run(
         f"CREATE TABLE IF NOT EXISTS {quote(name)}.{quote(WAITING)} (id INT NOT NULL PRIMARY KEY) "
         f"ENGINE=InnoDB COMMENT='ulasis-backup: swap {begun.names.id} is incomplete'"
@@ -176,6 +178,10 @@ def clean_up_undo(control: Server, begun: Journal) -> None:
     if not begun.existed:
         _drop_if_empty(control, names.database)
     drop_loaded(control, names, only_empty=True)
+    if journal.read(control, names.undone) is not None:
+        # It was cut off right behind this.
+        drop_before(control, names)
+        return
     if schema.database_options(control, names.undone) and tables_in(control, names.undone):
         journal_table = f"{quote(names.before)}.{quote(JOURNAL)}"
         control.run(f"RENAME TABLE {journal_table} TO {quote(names.undone)}.{quote(JOURNAL)}")
