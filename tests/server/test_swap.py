@@ -26,8 +26,10 @@ from ulasis_backup.errors import Busy, Refused, ServerError, SwapIncomplete
 from ulasis_backup.model import Login, ObjectKind
 from ulasis_backup.mysql import beside, swap
 from ulasis_backup.mysql.journal import State
+from ulasis_backup.mysql.privileges import WRITING
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, locked, quote
+from ulasis_backup.mysql.swap_checks import missing_for_swap
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
 
 pytestmark = pytest.mark.server
@@ -232,6 +234,33 @@ def test_a_view_gives_way_to_a_table_of_its_name_and_comes_back(home: Server) ->
     assert home.query(f"SHOW FULL TABLES FROM {HOME}") == [("b", "BASE TABLE")]
     swap.undo(home.login, plan.names, wait=20)
     assert different(old, picture(home)) == set()
+
+
+def test_a_login_with_rights_on_the_database_and_its_neighbours_alone_can_swap(
+    home: Server, any_server: ScratchServer
+) -> None:
+    home.run("DROP USER IF EXISTS mover@localhost")
+    home.run("CREATE USER mover@localhost")
+    login = replace(any_server.login, user="mover")
+    try:
+        home.run(f"GRANT {', '.join(WRITING)} ON {HOME}.* TO mover@localhost")
+        home.run(f"GRANT EXECUTE ON {HOME}.* TO mover@localhost")
+        home.run("GRANT SELECT ON mysql.* TO mover@localhost")
+        with connect(login) as mover:
+            missing = missing_for_swap(mover, beside.new_names(HOME))
+            assert {one.right for one in missing} == {*WRITING}
+            home.run(missing[0].statement)
+        with connect(login) as mover:
+            assert missing_for_swap(mover, beside.new_names(HOME)) == ()
+            old, new, objects = make_states(mover)
+            plan = plan_for(mover, objects)
+            load_beside(mover, plan)
+            swap.swap(login, plan, wait=20)
+            assert different(new, picture(mover)) == set()
+            swap.undo(login, plan.names, wait=20)
+            assert different(old, picture(mover)) == set()
+    finally:
+        home.run("DROP USER mover@localhost")
 
 
 def test_settle_is_busy_while_the_run_lives(home: Server) -> None:
