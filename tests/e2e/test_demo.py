@@ -29,6 +29,7 @@ def test_the_demo_restores_everything_and_leaves_nothing(tmp_path: Path) -> None
         assert found["disaster"]["differences"]
         assert found["rows"] >= 200_000
         assert found["verdict"] == "intact"
+        assert found["proof"] == "proven"
         rows = found["rows_method"]
         assert rows["equal"] is True
         assert rows["second_bytes"] < rows["first_bytes"] / 10
