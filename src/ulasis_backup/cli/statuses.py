@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,9 @@ def status(
     everything: Annotated[
         bool, typer.Option("--all", help="Every series in the repository, not only DB_NAME's.")
     ] = False,
+    no_server: Annotated[
+        bool, typer.Option("--no-server", help="Look at the repository alone.")
+    ] = False,
 ) -> None:
     """Say whether everything is fine: age, proof, RPO, RTO, storage, what is open.
 
@@ -42,7 +46,7 @@ def status(
     session: Session = context.obj
     try:
         with session.context() as world:
-            found = operation.status(world, everything=everything)
+            found = operation.status(world, everything=everything, ask_server=not no_server)
             settings = world.config.settings
     except UlasisError as error:
         # Whatever keeps us from looking: a monitor must not take its code for a level.
@@ -55,7 +59,7 @@ def status(
     if nagios:
         typer.echo(_nagios(found, limits[0]))
     else:
-        session.show(_document(found), *_screen(found, *limits))
+        session.show(_document(found), *_screen(found, *limits, asked=not no_server))
     raise typer.Exit(int(found.level))
 
 
@@ -82,7 +86,7 @@ def metrics(
         typer.echo(operation.as_text(found, runs).decode(), nl=False)
 
 
-def _screen(found: Status, rpo: float, rto: float) -> list[str]:
+def _screen(found: Status, rpo: float, rto: float, *, asked: bool) -> list[str]:
     from ulasis_backup.cli.render import size  # noqa: PLC0415
 
     said = {0: "everything is fine", 1: "look at this soon", 2: "this needs you now", 3: "unknown"}
@@ -98,6 +102,14 @@ def _screen(found: Status, rpo: float, rto: float) -> list[str]:
     )
     for name, moment in found.next_runs:
         lines.append(f"next      {name} {moment:%Y-%m-%d %H:%M}, if a schedule is installed")
+    if found.leftovers:
+        kept = sum(one.bytes for one in found.leftovers)
+        lines.append(
+            f"kept      {size(kept)} by {len(found.leftovers)} earlier restores on the server: "
+            "`list --leftovers`, `drop-leftovers`"
+        )
+    elif found.leftovers is None and asked:
+        lines.append("server    could not be asked what restores left there")
     for problem in found.all_problems:
         lines += ["", f"{problem.level.name}: {problem.message}"]
         lines += [f"  HINT: {problem.hint}"] if problem.hint else []
@@ -190,6 +202,7 @@ def _document(found: Status) -> dict[str, Any]:
             "free_bytes": found.storage.free,
             "full_at": found.storage.full_at.isoformat() if found.storage.full_at else None,
         },
+        "leftovers": None if found.leftovers is None else [asdict(one) for one in found.leftovers],
         "next_runs": [{"job": name, "at": at.isoformat()} for name, at in found.next_runs],
         "problems": [
             {"level": p.level.name.lower(), "key": p.key, "message": p.message, "hint": p.hint}

@@ -18,6 +18,7 @@ from ulasis_backup.estimate import Duration, Measurement, full_at, restore_secon
 from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.daemon import local_zone
+from ulasis_backup.operations.leftovers import Leftover, list_leftovers
 from ulasis_backup.operations.schedule import jobs
 from ulasis_backup.operations.watch import watched_holds
 from ulasis_backup.repository import holds, proofs, repository, runs
@@ -120,13 +121,17 @@ class StorageStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Everything that a tired person has to know. ``next_runs`` are due if a schedule runs."""
+    """Everything that a tired person has to know. ``next_runs`` are due if a schedule runs.
+
+    ``leftovers`` are what restores keep on the server; None where nobody looked, or could.
+    """
 
     at: datetime
     series: tuple[SeriesStatus, ...]
     storage: StorageStatus
     problems: tuple[Problem, ...]
     next_runs: tuple[tuple[str, datetime], ...]
+    leftovers: tuple[Leftover, ...] | None = None
 
     @property
     def all_problems(self) -> tuple[Problem, ...]:
@@ -161,10 +166,17 @@ _RANK = {Level.OK: 0, Level.UNKNOWN: 1, Level.WARNING: 2, Level.CRITICAL: 3}
 """What is known to be bad is worse than what is not known."""
 
 
-def status(context: Context, *, everything: bool = False, moment: datetime | None = None) -> Status:
+def status(
+    context: Context,
+    *,
+    everything: bool = False,
+    ask_server: bool = False,
+    moment: datetime | None = None,
+) -> Status:
     """Look at the series of the settings, or at *everything* in the repository, as of *moment*.
 
-    Raises StorageError and its children, UnknownFormat.
+    With *ask_server* also at what restores left on it, where it can be reached. Raises
+    StorageError and its children, UnknownFormat.
     """
     moment = moment or now()
     listing = repository.listing(context.repository)
@@ -176,11 +188,17 @@ def status(context: Context, *, everything: bool = False, moment: datetime | Non
         for server, databases, members in _grouped(context, listing, everything=everything)
     ]
     storage = _storage(context, listing, moment)
+    left = _leftovers(context) if ask_server else None
     return Status(
         at=moment,
         series=tuple(series),
         storage=storage,
-        problems=(*_storage_problems(storage, series, moment), *_listing_problems(listing)),
+        problems=(
+            *_storage_problems(storage, series, moment),
+            *_listing_problems(listing),
+            *_swap_problems(left or ()),
+        ),
+        leftovers=left,
         next_runs=tuple(_next_runs(context.config.settings, moment)),
     )
 
@@ -422,6 +440,26 @@ def _storage_problems(
             message=f"{storage.place} is nearly full: {free}{when}",
             hint="ulasis-backup prune --dry-run shows what may go",
         )
+
+
+def _leftovers(context: Context) -> tuple[Leftover, ...] | None:
+    try:
+        return list_leftovers(context)
+    except UlasisError:
+        return None
+
+
+def _swap_problems(found: Sequence[Leftover]) -> Iterator[Problem]:
+    for one in found:
+        if one.incomplete:
+            yield Problem(
+                level=Level.CRITICAL,
+                key=f"{one.database} swap",
+                title=f"swap incomplete: {one.database}",
+                message=f"swap incomplete: {one.database} is between two states since {one.at}, "
+                f"restore {one.id} ({one.note})",
+                hint="ulasis-backup settle",
+            )
 
 
 def _listing_problems(listing: Listing) -> Iterator[Problem]:
