@@ -12,7 +12,7 @@ from support.server import Command, command_for
 from support.swapping import (
     HOME,
     child,
-    drop_all,
+    cleared,
     load_beside,
     make_states,
     picture,
@@ -20,19 +20,15 @@ from support.swapping import (
 )
 from ulasis_backup.mysql import swap
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.mysql.server import Server
 
 pytestmark = pytest.mark.server
 
 
 @pytest.fixture
 def home(scratch: ScratchServer) -> Iterator[Server]:
-    with connect(scratch.login) as server:
-        server.run("SET GLOBAL log_bin_trust_function_creators = 1")
-        drop_all(server)
+    with cleared(scratch) as server:
         yield server
-        drop_all(server)
-        server.run("SET GLOBAL log_bin_trust_function_creators = 0")
 
 
 def test_an_undo_shows_its_plan_asks_and_brings_the_old_database_back(

@@ -15,7 +15,7 @@ from support.portrait import different
 from support.swapping import (
     HOME,
     child,
-    drop_all,
+    cleared,
     load_beside,
     make_states,
     picture,
@@ -28,7 +28,7 @@ from ulasis_backup.mysql import beside, swap
 from ulasis_backup.mysql.journal import State
 from ulasis_backup.mysql.privileges import WRITING
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server, connect, locked, quote
+from ulasis_backup.mysql.server import QueryFailed, Server, connect, locked, quote
 from ulasis_backup.mysql.swap_checks import missing_for_swap
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
 
@@ -42,12 +42,15 @@ AFTER_THE_MOVE = ("renamed", "objects")
 @pytest.fixture
 def home(any_server: ScratchServer) -> Iterator[Server]:
     """Return a session on a server on which the database, and all beside it, is gone after."""
-    with connect(any_server.login) as server:
-        server.run("SET GLOBAL log_bin_trust_function_creators = 1")
-        drop_all(server)
+    with cleared(any_server) as server:
         yield server
-        drop_all(server)
-        server.run("SET GLOBAL log_bin_trust_function_creators = 0")
+
+
+@pytest.fixture
+def one_home(scratch: ScratchServer) -> Iterator[Server]:
+    """Return the same on the system's MariaDB alone: for what does not depend on the server."""
+    with cleared(scratch) as server:
+        yield server
 
 
 def test_a_swap_makes_the_new_database_and_an_undo_the_old_one_again(home: Server) -> None:
@@ -67,47 +70,47 @@ def test_a_swap_makes_the_new_database_and_an_undo_the_old_one_again(home: Serve
     assert {one.schema for one in beside.schemas_of(home, HOME)} == {plan.names.undone}
 
 
-def test_a_roll_back_leaves_the_old_database_and_nothing_beside(home: Server) -> None:
-    old, _, objects = make_states(home)
-    plan = plan_for(home, objects)
-    load_beside(home, plan)
-    swap.roll_back(home.login, plan.names)
-    assert different(old, picture(home)) == set()
-    assert beside.schemas_of(home, HOME) == ()
+def test_a_roll_back_leaves_the_old_database_and_nothing_beside(one_home: Server) -> None:
+    old, _, objects = make_states(one_home)
+    plan = plan_for(one_home, objects)
+    load_beside(one_home, plan)
+    swap.roll_back(one_home.login, plan.names)
+    assert different(old, picture(one_home)) == set()
+    assert beside.schemas_of(one_home, HOME) == ()
 
 
-def test_with_tables_only_those_are_swapped_and_undone(home: Server) -> None:
-    old, new, objects = make_states(home)
+def test_with_tables_only_those_are_swapped_and_undone(one_home: Server) -> None:
+    old, new, objects = make_states(one_home)
     tables = frozenset({"plain", "audit", "only_new"})
     wanted = tuple(one for one in objects if one.extra.get("table") in tables)
     plan = swap.SwapPlan(names=beside.new_names(HOME), tables=tables, new_objects=wanted)
-    load_beside(home, plan)
-    home.run("SET SESSION foreign_key_checks = 0")
+    load_beside(one_home, plan)
+    one_home.run("SET SESSION foreign_key_checks = 0")
     for name in ("orders", "customers"):
-        home.run(f"DROP TABLE {quote(plan.names.restore)}.{name}")
-    if home.is_mariadb:
-        home.run(f"DROP TABLE {quote(plan.names.restore)}.numbered")
-        home.run(f"DROP SEQUENCE {quote(plan.names.restore)}.numbers")
-    home.run("SET SESSION foreign_key_checks = 1")
-    swap.swap(home.login, plan, wait=20)
-    now = picture(home)
+        one_home.run(f"DROP TABLE {quote(plan.names.restore)}.{name}")
+    if one_home.is_mariadb:
+        one_home.run(f"DROP TABLE {quote(plan.names.restore)}.numbered")
+        one_home.run(f"DROP SEQUENCE {quote(plan.names.restore)}.numbers")
+    one_home.run("SET SESSION foreign_key_checks = 1")
+    swap.swap(one_home.login, plan, wait=20)
+    now = picture(one_home)
     changed = {"table only_new", "rows of only_new", "trigger only_new_bi"}
     assert {name for name in different(old, now) if name not in changed} <= different(old, new)
     assert "trigger only_new_bi" in now
     assert now["trigger orders_bi"] == old["trigger orders_bi"]
-    swap.undo(home.login, plan.names, wait=20)
-    assert different(old, picture(home)) == set()
+    swap.undo(one_home.login, plan.names, wait=20)
+    assert different(old, picture(one_home)) == set()
 
 
-def test_a_database_that_was_not_there_is_gone_again_after_an_undo(home: Server) -> None:
-    _, new, objects = make_states(home)
-    plan = plan_for(home, objects)
-    home.run(f"DROP DATABASE {HOME}")
-    load_beside(home, plan)
-    swap.swap(home.login, plan, wait=20)
-    assert different(new, picture(home)) == set()
-    swap.undo(home.login, plan.names, wait=20)
-    assert home.query(f"SHOW DATABASES LIKE '{HOME}'") == []
+def test_a_database_that_was_not_there_is_gone_again_after_an_undo(one_home: Server) -> None:
+    _, new, objects = make_states(one_home)
+    plan = plan_for(one_home, objects)
+    one_home.run(f"DROP DATABASE {HOME}")
+    load_beside(one_home, plan)
+    swap.swap(one_home.login, plan, wait=20)
+    assert different(new, picture(one_home)) == set()
+    swap.undo(one_home.login, plan.names, wait=20)
+    assert one_home.query(f"SHOW DATABASES LIKE '{HOME}'") == []
 
 
 def test_an_open_transaction_makes_the_swap_give_up_and_leave_everything_as_it_was(
@@ -127,17 +130,19 @@ def test_an_open_transaction_makes_the_swap_give_up_and_leave_everything_as_it_w
     assert different(new, picture(home)) == set()
 
 
-def test_keys_of_another_database_that_point_in_are_refused_before_anything(home: Server) -> None:
-    _, _, objects = make_states(home)
-    home.run(f"CREATE DATABASE {HOME}__x")
-    home.run(
+def test_keys_of_another_database_that_point_in_are_refused_before_anything(
+    one_home: Server,
+) -> None:
+    _, _, objects = make_states(one_home)
+    one_home.run(f"CREATE DATABASE {HOME}__x")
+    one_home.run(
         f"CREATE TABLE {HOME}__x.child (id INT PRIMARY KEY, c INT, CONSTRAINT inwards "
         f"FOREIGN KEY (c) REFERENCES {HOME}.customers (id))"
     )
-    plan = plan_for(home, objects)
+    plan = plan_for(one_home, objects)
     with pytest.raises(Refused, match="inwards"):
-        swap.prepare(home, plan)
-    assert beside.schemas_of(home, HOME) == ()
+        swap.prepare(one_home, plan)
+    assert beside.schemas_of(one_home, HOME) == ()
 
 
 def test_whenever_we_are_killed_the_next_one_makes_it_all_old_or_all_new(
@@ -222,18 +227,18 @@ def test_a_view_that_was_broken_is_named_by_the_undo_that_cannot_make_it(home: S
     assert [note for note in done.notes if "view broken was broken before" in note]
 
 
-def test_a_view_gives_way_to_a_table_of_its_name_and_comes_back(home: Server) -> None:
-    home.run(f"CREATE DATABASE {HOME}")
-    home.run(f"CREATE TABLE {HOME}.a (id INT PRIMARY KEY)")
-    home.run(f"CREATE VIEW {HOME}.b AS SELECT * FROM {HOME}.a")
-    old = picture(home)
+def test_a_view_gives_way_to_a_table_of_its_name_and_comes_back(one_home: Server) -> None:
+    one_home.run(f"CREATE DATABASE {HOME}")
+    one_home.run(f"CREATE TABLE {HOME}.a (id INT PRIMARY KEY)")
+    one_home.run(f"CREATE VIEW {HOME}.b AS SELECT * FROM {HOME}.a")
+    old = picture(one_home)
     plan = swap.SwapPlan(names=beside.new_names(HOME))
-    swap.prepare(home, plan)
-    home.run(f"CREATE TABLE {quote(plan.names.restore)}.b (id INT PRIMARY KEY)")
-    swap.swap(home.login, plan, wait=20)
-    assert home.query(f"SHOW FULL TABLES FROM {HOME}") == [("b", "BASE TABLE")]
-    swap.undo(home.login, plan.names, wait=20)
-    assert different(old, picture(home)) == set()
+    swap.prepare(one_home, plan)
+    one_home.run(f"CREATE TABLE {quote(plan.names.restore)}.b (id INT PRIMARY KEY)")
+    swap.swap(one_home.login, plan, wait=20)
+    assert one_home.query(f"SHOW FULL TABLES FROM {HOME}") == [("b", "BASE TABLE")]
+    swap.undo(one_home.login, plan.names, wait=20)
+    assert different(old, picture(one_home)) == set()
 
 
 def test_a_login_with_rights_on_the_database_and_its_neighbours_alone_can_swap(
@@ -263,31 +268,49 @@ def test_a_login_with_rights_on_the_database_and_its_neighbours_alone_can_swap(
         home.run("DROP USER mover@localhost")
 
 
-def test_settle_is_busy_while_the_run_lives(home: Server) -> None:
-    _, _, objects = make_states(home)
+def test_a_move_that_fails_in_the_last_moment_leaves_the_old_database(home: Server) -> None:
+    old, new, objects = make_states(home)
     plan = plan_for(home, objects)
     load_beside(home, plan)
-    with connect(home.login) as owner, locked(owner, HOME), pytest.raises(Busy):
-        swap.settle(home.login, HOME)
-    assert [one.outcome for one in swap.settle(home.login, HOME)] == [swap.Outcome.ROLLED_BACK]
+
+    def stand_in_the_way(phase: str) -> None:
+        if phase == "triggers off":
+            home.run(f"CREATE TABLE {HOME}.only_new (id INT PRIMARY KEY)")
+
+    with pytest.raises(QueryFailed, match="only_new"):
+        swap.swap(home.login, plan, wait=20, on_phase=stand_in_the_way)
+    home.run(f"DROP TABLE {HOME}.only_new")
+    assert different(old, picture(home)) == set()
+    assert not swap.incomplete(home, HOME)
+    swap.swap(home.login, plan, wait=20)
+    assert different(new, picture(home)) == set()
 
 
-def test_what_cannot_be_created_is_named_and_can_be_undone(home: Server) -> None:
-    old, _, objects = make_states(home)
+def test_settle_is_busy_while_the_run_lives(one_home: Server) -> None:
+    _, _, objects = make_states(one_home)
+    plan = plan_for(one_home, objects)
+    load_beside(one_home, plan)
+    with connect(one_home.login) as owner, locked(owner, HOME), pytest.raises(Busy):
+        swap.settle(one_home.login, HOME)
+    assert [one.outcome for one in swap.settle(one_home.login, HOME)] == [swap.Outcome.ROLLED_BACK]
+
+
+def test_what_cannot_be_created_is_named_and_can_be_undone(one_home: Server) -> None:
+    old, _, objects = make_states(one_home)
     broken = tuple(
         one if one.name != "count_orders" else replace(one, text=b"CREATE PROCEDURE nonsense")
         for one in objects
     )
-    plan = plan_for(home, broken)
-    load_beside(home, plan)
+    plan = plan_for(one_home, broken)
+    load_beside(one_home, plan)
     with pytest.raises(SwapIncomplete, match="count_orders"):
-        swap.swap(home.login, plan, wait=20)
-    assert swap.incomplete(home, HOME)
-    assert [one.state for one in swap.pending(home, HOME)] == [State.OBJECTS]
+        swap.swap(one_home.login, plan, wait=20)
+    assert swap.incomplete(one_home, HOME)
+    assert [one.state for one in swap.pending(one_home, HOME)] == [State.OBJECTS]
     with pytest.raises(SwapIncomplete, match="count_orders"):
-        swap.settle(home.login, HOME)
-    swap.undo(home.login, plan.names, wait=20)
-    assert different(old, picture(home)) == set()
+        swap.settle(one_home.login, HOME)
+    swap.undo(one_home.login, plan.names, wait=20)
+    assert different(old, picture(one_home)) == set()
 
 
 def _write(login: Login, stop: threading.Event) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from support.portrait import Portrait, portrait
@@ -15,7 +16,8 @@ from ulasis_backup.model import Login
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.beside import Names, new_names
 from ulasis_backup.mysql.definitions import Definition
-from ulasis_backup.mysql.server import Server, quote
+from ulasis_backup.mysql.scratch import ScratchServer
+from ulasis_backup.mysql.server import Server, connect, quote
 from ulasis_backup.mysql.swap import SwapPlan, prepare
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
 
@@ -65,6 +67,17 @@ def fill(server: Server, database: str, *, tag: str, factor: int) -> None:
     fill_tables(server, tag=tag, factor=factor)
     trigger = f"CREATE TRIGGER only_{tag}_bi BEFORE INSERT ON only_{tag} FOR EACH ROW SET NEW.x = 1"
     run_all(server, database, [one.format(tag=tag, factor=factor) for one in (*OBJECTS, trigger)])
+
+
+@contextlib.contextmanager
+def cleared(running: ScratchServer) -> Iterator[Server]:
+    """Open a session on a server on which the database, and all beside it, is gone after."""
+    with connect(running.login) as server:
+        server.run("SET GLOBAL log_bin_trust_function_creators = 1")
+        drop_all(server)
+        yield server
+        drop_all(server)
+        server.run("SET GLOBAL log_bin_trust_function_creators = 0")
 
 
 def drop_all(server: Server, database: str = HOME) -> None:
