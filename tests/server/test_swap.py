@@ -130,7 +130,7 @@ def test_an_open_transaction_makes_the_swap_give_up_and_leave_everything_as_it_w
     assert different(new, picture(home)) == set()
 
 
-def test_keys_of_another_database_that_point_in_are_refused_before_anything(
+def test_keys_of_another_database_that_point_in_are_refused_at_once(
     one_home: Server,
 ) -> None:
     _, _, objects = make_states(one_home)

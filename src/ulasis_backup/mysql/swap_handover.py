@@ -118,10 +118,13 @@ class _Queue:
             self.break_off(before)
 
     def break_off(self, asked: _Asked) -> None:
-        """End a statement that waits; the session is free again."""
+        """End a statement that waits for a table; one that runs comes to its own end."""
+        sql = "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = %s"
+        number = self.ids[asked.server]
         while not asked.over.done():
-            with contextlib.suppress(QueryFailed):  # it is over
-                self.control.run(f"KILL QUERY {self.ids[asked.server]}")
+            if self.control.value(sql, (number,)) == WAITS:
+                with contextlib.suppress(QueryFailed):  # it is over
+                    self.control.run(f"KILL QUERY {number}")
             wait([asked.over], POLL)
         self.spare.append(asked.server)
 
@@ -247,7 +250,7 @@ def _ended(queue: _Queue, moving: _Asked) -> Iterator[None]:
                     queue.break_off(asked)
                 queue.end_guards()
                 queue.holder.run("COMMIT")
-                queue.await_created()
+                wait([asked.over for asked in queue.created])
         raise
 
 
@@ -283,9 +286,9 @@ def _queue(login: Login, control: Server, exchange: Exchange, count: int) -> Ite
         try:
             yield queue
         except BaseException:
-            for number in ids.values():
-                with contextlib.suppress(ServerError):
-                    control.run(f"KILL {number}")
+            with contextlib.suppress(ServerError):
+                for asked in [*queue.guards.values(), *queue.created]:
+                    queue.break_off(asked)
             for one in opened:
                 # Should `control` be gone as well: the holder's end lets all others come to theirs.
                 break_off(one)
