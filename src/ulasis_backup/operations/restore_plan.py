@@ -17,8 +17,9 @@ from ulasis_backup.mysql.server import QueryFailed, Server
 from ulasis_backup.mysql.swap_checks import (
     IN_PLACE,
     missing_for_swap,
+    refuse_taken_names,
+    refuse_triggers,
     refuse_unmovable,
-    trigger_collation,
 )
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
 from ulasis_backup.operations.source import Source
@@ -171,7 +172,10 @@ def _against(server: Server, source: Source, names: Names) -> Iterator[str]:
         refuse_unmovable(server, names, only)
         exists = schema.database_options(server, target) is not None
         old = read_objects(server, target, Scope(tables=only)) if exists else ()
-        trigger_collation(server, target, (*old, *source.objects(server, target)))
+        new = source.objects(server, target)
+        refuse_triggers(server, names, old, new)
+        if only is not None:
+            refuse_taken_names(server, names, only, new)
     except (Refused, ServerUnsuitable) as error:
         if IN_PLACE not in error.hint:
             raise
