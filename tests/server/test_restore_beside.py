@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import threading
 import time
@@ -94,7 +95,8 @@ def test_a_restore_swaps_and_keeps_what_was_there(
     saved = state(server, database)
     name = command.backup()
     change(server, database)
-    changed = checksums(server, database)
+    before = state(server, database)
+    changed = before[0]
     done = command.ok("restore", name, "--yes")
     assert state(server, database) == saved
     assert (done["mode"], done["equal"], done["in_place_because"]) == ("beside", True, [])
@@ -102,6 +104,8 @@ def test_a_restore_swaps_and_keeps_what_was_there(
     assert beside(server, database) == [done["before_schema"]]
     kept = checksums(server, done["before_schema"])
     assert {name: kept[name][0] for name in changed} == {n: c[0] for n, c in changed.items()}
+    command.ok(*shlex.split(done["undo_command"])[1:], "--yes")
+    assert state(server, database) == before
 
 
 @BOTH
