@@ -239,6 +239,9 @@ class _Series:
             yield good[-1], "the newest complete one"
         if proven:
             yield proven[-1], "the newest proven one"
+        usual = [backup for backup in proven if backup.kind is not Kind.SAFETY]
+        if usual and usual[-1] != proven[-1]:
+            yield usual[-1], "the newest proven one but safety backups"
 
     def _by_tier(
         self, tier: _Tier, reasons: dict[str, list[str]], missed: dict[str, list[str]]

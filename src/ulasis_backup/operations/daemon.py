@@ -80,6 +80,14 @@ def due(
     return tuple(job for _, job in sorted(found, key=lambda pair: pair[0]))
 
 
+def not_later(last: Mapping[str, datetime], moment: datetime) -> Moments:
+    """Return *last* with *moment* for what lies behind it, as after a clock was put back.
+
+    Remembered, it counts from then on: else nothing would be due until that clock comes again.
+    """
+    return {name: min(at, moment) for name, at in last.items()}
+
+
 def next_due(scheduled: Sequence[Job], moment: datetime) -> tuple[datetime, Job]:
     """Return what is due next after *moment*, and when."""
     return min(((due_after(job.when, moment), job) for job in scheduled), key=lambda pair: pair[0])
@@ -116,7 +124,11 @@ def run(
         _write(daemon.state, last)
         _say_next(daemon, observe)
         while not stop.is_set():
-            for job in due(daemon.jobs, last, datetime.now(daemon.zone)):
+            moment = datetime.now(daemon.zone)
+            if last != not_later(last, moment):
+                last = not_later(last, moment)
+                _write(daemon.state, last)
+            for job in due(daemon.jobs, last, moment):
                 if stop.is_set():
                     break
                 last[job.name] = datetime.now(daemon.zone)

@@ -95,6 +95,7 @@ def look(context: Context, wish: Wish, *, at: datetime | None = None) -> Found:
 
 def _backup(entry: Entry, held: Mapping[str, Hold], standings: Mapping[str, Standing]) -> Backup:
     header = entry.manifest.header
+    stands = standings[header.id]
     return Backup(
         # The file's name, for nothing else is known to be unique here.
         id=str(entry.name),
@@ -103,11 +104,11 @@ def _backup(entry: Entry, held: Mapping[str, Hold], standings: Mapping[str, Stan
         started_at=datetime.fromisoformat(header.started_at),
         kind=header.kind,
         method=header.method,
-        verdict=standings[header.id].verdict,
+        verdict=stands.verdict,
         partial=header.partial,
         held=header.id in held,
         bytes=entry.manifest.added_bytes,
-        problem=_unbelievable(entry),
+        problem=_unbelievable(entry) or _unread(stands),
     )
 
 
@@ -118,6 +119,11 @@ def _unbelievable(entry: Entry) -> str:
     if entry.manifest.signed and entry.manifest.data_key is None:
         return "its manifest cannot be authenticated without the key"
     return ""
+
+
+def _unread(stands: Standing) -> str:
+    """Return why it is not known what was found out about a backup: it may be the one proven."""
+    return "not all of its proofs can be read at present" if stands.unread else ""
 
 
 def _needed(context: Context, listing: Listing) -> Iterator[tuple[str, str]]:

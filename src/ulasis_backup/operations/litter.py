@@ -43,6 +43,12 @@ class _Scene:
     removing: frozenset[str]
 
     @property
+    def whole(self) -> frozenset[str]:
+        """Return the ids of the backups that have a manifest."""
+        found = (names.parse_manifest(name) for name in self.root)
+        return frozenset(payload.backup_id for payload in found if payload)
+
+    @property
     def proven(self) -> frozenset[str]:
         return frozenset(name.split("/")[1] for name in self.proofs)
 
@@ -77,7 +83,21 @@ def sweep(context: Context, found: tuple[Leftover, ...]) -> int:
         gone += 1
     grace = timedelta(hours=context.config.settings.backup_grace_hours)
     locks.sweep(storage, marks.time_of(storage), grace=grace)
+    _sweep_signs(context)
     return gone
+
+
+def _sweep_signs(context: Context) -> None:
+    """Take signs of removing away that a prune left on backups which it did not begin to remove.
+
+    They would say of a manifest that gets lost much later that a prune had begun with it.
+    """
+    scene = _scene(context)
+    storage = context.repository.storage
+    signs = locks.signs(storage).removing
+    for backup_id in scene.whole & signs.keys():
+        if scene.now - signs[backup_id] > locks.REMOVING_LASTS:
+            locks.end_removing(storage, backup_id)
 
 
 def _scene(context: Context) -> _Scene:
@@ -104,16 +124,17 @@ def _still(context: Context, name: str) -> bool:
 
 def _half_removed(scene: _Scene) -> Iterator[Leftover]:
     """Yield what is left of backups that a prune was removing when it was cut off."""
-    found = (names.parse_manifest(name) for name in scene.root)
-    whole = {payload.backup_id for payload in found if payload}
     payloads = {
         payload.backup_id: payload for name in scene.root if (payload := names.parse_payload(name))
     }
-    for backup_id in sorted(scene.removing - whole):
+    for backup_id in sorted(scene.removing - scene.whole):
         # Without its payload, whatever suffix: key copy, proofs and hold may be left.
         payload = payloads.get(backup_id) or PayloadName(backup_id=backup_id, suffix=".sql")
         reason = "what is left of a backup that a prune was removing when it was cut off"
-        yield Leftover(name=str(payload), remove=True, reason=reason)
+        held = holds.path_of(backup_id) in scene.held
+        yield Leftover(
+            name=str(payload), remove=not held, reason=f"{reason}; held" if held else reason
+        )
 
 
 def _payloads(scene: _Scene) -> Iterator[Leftover]:

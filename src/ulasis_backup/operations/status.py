@@ -278,9 +278,6 @@ def _measured(view: _View, entries: Sequence[Entry]) -> list[Measurement]:
         standing = view.of(entry)
         if standing.check is Check.TEST_RESTORE and standing.proof:
             found.append(standing.proof)
-        elif standing.verdict is Verdict.PROVEN:
-            tests = proofs.read_proofs(view.context.repository, entry)
-            found += [one for one in tests[-1:] if one.check is Check.TEST_RESTORE]
     return [
         Measurement(bytes=proof.bytes, seconds=sum(proof.phases.values()))
         for proof in sorted(found, key=lambda proof: proof.finished_at)
@@ -470,6 +467,9 @@ def _listing_problems(listing: Listing) -> Iterator[Problem]:
         if oddity.error:
             yield _unreadable(oddity.name, oddity.error)
     for doubt in listing.doubts:
+        if doubt in listing.gaps:
+            # As retention leaves them: `list` shows them to who wants to know.
+            continue
         yield Problem(
             level=Level.WARNING,
             key=f"doubt {doubt}",

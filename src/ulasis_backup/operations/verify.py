@@ -58,12 +58,14 @@ def verify(
     allow_unauthenticated: bool = False,
     seen: Seen | None = None,
     round_: str = "",
+    others: bool = True,
 ) -> Verification:
     """Check the stored bytes and the structure of one backup, and record the verdict.
 
     Of a dump in two passes: first every stored byte is authenticated, then the payload is
     decrypted, decompressed and read as a dump, and compared with the manifest. Of rows the index,
-    and then every object that it needs; those in *seen* are not read again. Raises IntegrityError
+    and then every object that it needs; those in *seen* are not read again. A lost object is told
+    of *others* that need it, unless they are going to be read themselves. Raises IntegrityError
     and its children, BackupNotFound, BlobMissing; what was found is recorded all the same.
     """
     started = now()
@@ -72,8 +74,7 @@ def verify(
     )
     finding = Finding(check=Check.VERIFY, started=started, round=round_)
     try:
-        # In a round every backup is read itself.
-        _read(context, manifest, seen or Seen(), others=not round_)
+        _read(context, manifest, seen or Seen(), others=others)
     except UlasisError as error:
         _refuse_removed(context, name)
         failed = replace(finding, verdict=proofs.verdict_of(error), reason=error.message)

@@ -120,13 +120,17 @@ def verify_all(context: Context, planned: Plan | None = None) -> Iterator[Verifi
         yield _earlier(entry, proof)
     _begin(context, planned)
     seen = Seen()
+    # In a whole round every backup is read itself.
+    others = bool(planned.done or planned.skipped)
     total = sum(_bytes(entry) for entry in planned.due)
     before = 0
     for number, entry in enumerate(planned.due, 1):
         share = f", {100 * before // total} % done" if total else ""
         title = f"{number} of {len(planned.due)}{share}"
         try:
-            yield verify(_titled(context, title), entry.name, seen=seen, round_=planned.round)
+            yield verify(
+                _titled(context, title), entry.name, seen=seen, round_=planned.round, others=others
+            )
         except BackupNotFound as error:
             if context.repository.storage.stat(entry.name.manifest) is not None:
                 yield _failed(entry.name, error)

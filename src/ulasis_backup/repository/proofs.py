@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from ulasis_backup.errors import (
@@ -54,7 +54,9 @@ class Standing:
     """What stands about a backup.
 
     ``at`` is when the check ended that says so, empty for none: for PROVEN that is the age of the
-    proof. ``good`` is the last proof that found the backup good, be it a lesser one.
+    proof. ``good`` is the last proof that found the backup good, be it a lesser one. ``tried_at`` is
+    when the last test restore ended, whatever came of it. With ``unread`` there are proofs that could
+    not be read at this moment: what they say is not known.
     """
 
     verdict: Verdict = Verdict.UNCHECKED
@@ -63,7 +65,17 @@ class Standing:
     note: str = ""
     proof: Proof | None = None
     good: Proof | None = None
+    tried_at: str = ""
     doubts: tuple[str, ...] = ()
+    unread: bool = False
+
+
+@dataclass(slots=True)
+class _Doubts:
+    """What is doubtful among proofs, and whether any could not be read."""
+
+    texts: list[str] = field(default_factory=list)
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +98,7 @@ def record(repository: Repository, manifest: Manifest, proof: Proof) -> None:
         msg = "a proof says what was found out, and is signed if its backup is"
         raise ValueError(msg)
     names = _names(repository.storage.list(folder_of(proof.backup)))
-    last = next(_believed(repository, manifest, reversed(names), []), None)
+    last = next(_believed(repository, manifest, reversed(names), _Doubts()), None)
     numbered = replace(proof, number=last.number + 1 if last else 1)
     data = prooffile.serialise(numbered, manifest)
     repository.storage.put(prooffile.new_path(numbered), [data])
@@ -105,9 +117,9 @@ def history(repository: Repository, manifest: Manifest) -> History:
     read.
     """
     names = _names(repository.storage.list(folder_of(manifest.header.id)))
-    doubts = _gaps(manifest.header.id, names)
+    doubts = _Doubts(_gaps(manifest.header.id, names))
     found = list(_believed(repository, manifest, names, doubts))
-    return History(proofs=tuple(sorted(found, key=_order)), doubts=tuple(doubts))
+    return History(proofs=tuple(sorted(found, key=_order)), doubts=tuple(doubts.texts))
 
 
 def standings(repository: Repository, entries: Iterable[Entry]) -> Mapping[str, Standing]:
@@ -119,7 +131,7 @@ def standings(repository: Repository, entries: Iterable[Entry]) -> Mapping[str, 
     try:
         names = _names(repository.storage.list(FOLDER, deep=True))
     except StorageError as error:
-        unread = Standing(note=f"proofs cannot be read: {error.message}")
+        unread = Standing(note=f"proofs cannot be read: {error.message}", unread=True)
         return {entry.manifest.header.id: unread for entry in entries}
     for name in names:
         listed[name.path.split("/")[1]].append(name)
@@ -144,8 +156,10 @@ def standing(proofs: Sequence[Proof], *, partial: bool = False) -> Standing:
     missed = last.of(Verdict.COULD_NOT_CHECK)
     if missed > max(last.of(*GOOD), last.of(Verdict.FAILED)):
         note = _missed(proofs[missed])
+    tried = last.of(*Verdict, check=Check.TEST_RESTORE)
+    tried_at = proofs[tried].finished_at if tried >= 0 else ""
     if at < 0:
-        return Standing(note=note)
+        return Standing(note=note, tried_at=tried_at)
     decisive, good = proofs[at], last.of(*GOOD)
     verdict, said = decisive.verdict, decisive.reason
     if partial and verdict is Verdict.PROVEN:
@@ -153,7 +167,7 @@ def standing(proofs: Sequence[Proof], *, partial: bool = False) -> Standing:
     return Standing(
         verdict=verdict, at=decisive.finished_at, check=decisive.check, proof=decisive,
         note="; ".join(text for text in (said, note) if text),
-        good=proofs[good] if good >= 0 else None,
+        good=proofs[good] if good >= 0 else None, tried_at=tried_at,
     )  # fmt: skip
 
 
@@ -198,7 +212,7 @@ def _standing_of(repository: Repository, entry: Entry, names: Sequence[ProofName
         return Standing(verdict=verdict_of(entry.problem), note=entry.problem.message)
     if manifest.signed and manifest.data_key is None:
         return Standing(note="its proofs cannot be read without the key" if names else "")
-    doubts = _gaps(manifest.header.id, names)
+    doubts = _Doubts(_gaps(manifest.header.id, names))
     kinds: dict[tuple[Check, Verdict], list[ProofName]] = defaultdict(list)
     for name in reversed(names):
         kinds[name.check, name.verdict].append(name)
@@ -207,7 +221,7 @@ def _standing_of(repository: Repository, entry: Entry, names: Sequence[ProofName
     )
     telling = sorted((proof for proof in newest if proof is not None), key=_order)
     found = standing(telling, partial=manifest.header.partial)
-    return replace(found, doubts=tuple(doubts))
+    return replace(found, doubts=tuple(doubts.texts), unread=doubts.unread)
 
 
 def _names(blobs: Iterable[Blob]) -> list[ProofName]:
@@ -222,7 +236,7 @@ def _order(proof: Proof) -> tuple[int, bool, str]:
 
 
 def _believed(
-    repository: Repository, manifest: Manifest, names: Iterable[ProofName], doubts: list[str]
+    repository: Repository, manifest: Manifest, names: Iterable[ProofName], doubts: _Doubts
 ) -> Iterator[Proof]:
     """Yield the proofs that count, in the order of *names*; note the others in *doubts*."""
     for name in names:
@@ -232,10 +246,11 @@ def _believed(
         except BlobMissing:
             continue
         except (IntegrityError, UnknownFormat, StorageError) as error:
-            doubts.append(f"a proof does not count: {error.message}")
+            doubts.texts.append(f"a proof does not count: {error.message}")
+            doubts.unread |= isinstance(error, UnknownFormat | StorageError)
             continue
         if doubt := _doubt(repository, manifest, proof):
-            doubts.append(f"a proof does not count: {name.path} {doubt}")
+            doubts.texts.append(f"a proof does not count: {name.path} {doubt}")
         else:
             yield proof
 

@@ -57,11 +57,15 @@ class Oddity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Everything in a repository: backups, oldest first, what is odd, and doubts about order."""
+    """Everything in a repository: backups, oldest first, what is odd, and doubts about order.
+
+    ``gaps`` are those of the doubts that say only that backups are gone: retention leaves such.
+    """
 
     entries: tuple[Entry, ...]
     oddities: tuple[Oddity, ...]
     doubts: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +141,8 @@ def listing(repository: Repository) -> Listing:
         except UlasisError as error:
             oddities.append(Oddity(name=name, what=error.message, hint=error.hint, error=error))
     ordered = tuple(sorted(entries, key=age))
-    return Listing(entries=ordered, oddities=tuple(oddities), doubts=_doubts(ordered))
+    doubts, gaps = _doubts(ordered)
+    return Listing(entries=ordered, oddities=tuple(oddities), doubts=doubts, gaps=gaps)
 
 
 def load(repository: Repository, payload: PayloadName) -> Manifest:
@@ -336,23 +341,29 @@ def trusted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if not isinstance(entry.problem, AuthenticationFailed))
 
 
-def _doubts(listed: Sequence[Entry]) -> tuple[str, ...]:
-    """Return what the sequence numbers and digests say against the order of the backups."""
+def _doubts(listed: Sequence[Entry]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what the sequence numbers and digests say against the order, and the gaps of it."""
     entries = trusted(listed)
     found: list[str] = []
+    gaps: list[str] = []
     for series in dict.fromkeys(entry.manifest.header.series for entry in entries):
         members = sorted(
             (entry for entry in entries if entry.manifest.header.series == series),
             key=lambda entry: entry.manifest.header.sequence,
         )
         for before, after in pairwise(members):
-            found += _doubt(before, after)
-    return tuple(found)
+            doubt = _doubt(before, after)
+            found += doubt
+            gaps += doubt if _steps(before, after) > 1 else []
+    return tuple(found), tuple(gaps)
+
+
+def _steps(before: Entry, after: Entry) -> int:
+    return after.manifest.header.sequence - before.manifest.header.sequence
 
 
 def _doubt(before: Entry, after: Entry) -> list[str]:
-    first, second = before.manifest.header, after.manifest.header
-    step = second.sequence - first.sequence
+    second, step = after.manifest.header, _steps(before, after)
     if step == 0:
         return [f"{after.name} has the same sequence number as {before.name} ({second.sequence})"]
     if step == 1 and second.previous != before.manifest.digest:
