@@ -386,6 +386,9 @@ def test_a_restore_that_fails_half_way_prints_the_command_that_mends_it(
     (client.parent / "mariadb-dump").symlink_to("/usr/bin/mariadb-dump")
     broken = command.having(BACKUP_PROGRAMS_DIR=str(client.parent))
     done = broken.run("--json", "restore", "latest", "--yes")
+    assert (done.code, f"{orders} is as it was" in done.said) == (18, True), done.said
+    assert different(harmed, portrait(server, orders)) == set()
+    done = broken.run("--json", "restore", "latest", "--yes", "--in-place")
     assert done.code == 18, done.said
     assert different(harmed, portrait(server, orders)) != set()
     printed = done.json["error"]["hint"].partition("old state back: ")[2]

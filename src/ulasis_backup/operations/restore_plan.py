@@ -166,8 +166,8 @@ def _against(server: Server, source: Source, names: Names) -> Iterator[str]:
     yield from source.against_beside(server, target)
     there = {table.name for table in schema.catalogue(server, target).tables}
     for entry in source.left_out:
-        if entry.kind is ObjectKind.TABLE and entry.name in there:
-            yield f"table {entry.name} is not in the backup, and stays where it is"
+        if entry.kind in (ObjectKind.TABLE, ObjectKind.SEQUENCE) and entry.name in there:
+            yield f"{entry.kind} {entry.name} is not in the backup, and stays where it is"
     try:
         refuse_unmovable(server, names, only)
         exists = schema.database_options(server, target) is not None
