@@ -163,6 +163,7 @@ def test_objects_of_definers_that_do_not_exist_can_be_left_out(shop: Shop, metho
 def restorer(shop: Shop) -> Iterator[str]:
     """Return the quoted account of a login that may write the shop, and set no definers."""
     with connect(shop.login) as server:
+        server.run("DROP USER IF EXISTS restorer@localhost")
         server.run("CREATE USER restorer@localhost IDENTIFIED BY 'x'")
         server.run(f"GRANT ALL ON {SHOP}.* TO restorer@localhost")
         yield "'restorer'@'localhost'"
@@ -175,7 +176,12 @@ def test_each_missing_right_about_definers_is_told_by_its_grant(
 ) -> None:
     command = shop.command.having(DB_RESTORE_USER="restorer", DB_RESTORE_PASSWORD="x")
     checked = command.run("--json", "check").json["checks"]
-    (own,) = (entry for entry in checked if entry["name"] == "restore login")
+    (own,) = (
+        entry
+        for entry in checked
+        # Of the other one `check` says that it restores in place alone.
+        if entry["name"] == "restore login" and "definer" in entry["message"]
+    )
     right = "SET_ANY_DEFINER" if "SET_ANY_DEFINER" in own["hint"] else "SET USER"
     assert (own["state"], f"GRANT {right} ON *.* TO {restorer};" in own["hint"]) == (
         "warning",
