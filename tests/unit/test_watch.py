@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.manifests import DETAILS, KEY, MORNING, Wanted, put_backup
+from support.memory import MemoryStorage
 from support.shelf import check, context_at
+from ulasis_backup.errors import StorageFull
 from ulasis_backup.events import Event, Notice
 from ulasis_backup.model import Kind, TableSummary, Verdict
 from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.follow_up import follow_up
-from ulasis_backup.operations.hold import release
+from ulasis_backup.operations.hold import hold, release
 from ulasis_backup.operations.status import Level, status
 from ulasis_backup.operations.watch import watch_all
-from ulasis_backup.repository import holds, repository
+from ulasis_backup.repository import holds, repository, runs
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.repository import load
 
@@ -122,3 +125,41 @@ def test_the_prune_behind_it_spares_what_it_holds(tmp_path: Path) -> None:
     assert done.watched[0].held == str(nights[-1])
     left = {str(entry.name) for entry in repository.listing(context.repository).entries}
     assert {str(nights[-1]), str(new)} <= left
+
+
+@pytest.mark.parametrize("note", ["keep for the court", ""])
+def test_a_hold_of_somebody_else_is_not_taken_over(context: Context, note: str) -> None:
+    nights = [_put(context, day, orders=1000) for day in range(6)]
+    hold(context, nights[-1], note=note)
+
+    watch_all(context, [_made(context, _put(context, 6))])
+
+    (found,) = [p for p in status(context).all_problems if p.key.endswith(" anomaly")]
+    wanted = note or "held by hand"
+    assert found.hint.endswith(f"ulasis-backup hold {nights[-1]} --note '{wanted}'")
+    hold(context, nights[-1], note=wanted)
+    assert not [p for p in status(context).all_problems if p.key.endswith(" anomaly")]
+    assert _held(context) == [nights[-1].backup_id]
+
+
+def test_nothing_is_pruned_where_the_last_good_one_could_not_be_held(tmp_path: Path) -> None:
+    class Full(MemoryStorage):
+        def put(self, name: str, chunks: Iterable[bytes], *, replace: bool = False) -> None:
+            if name.startswith(holds.FOLDER):
+                raise StorageFull("no room", hint="it is a test")
+            super().put(name, chunks, replace=replace)
+
+    context = context_at(tmp_path, backup_keep_daily=0, backup_max_count=1)
+    context = replace(context, repository=replace(context.repository, storage=Full()))
+    nights = [_put(context, day, orders=1000) for day in range(6)]
+    new = _put(context, 6, other=1)
+    series = load(context.repository, new).header.series
+    runs.succeed(context.repository.storage, series, at=MORNING.isoformat(), backup_id="x")
+
+    done = follow_up(context, [_made(context, new)], held=False, note="")
+
+    assert done.pruned is None
+    (failure,) = done.failures
+    assert "no room" in failure.message
+    left = {str(entry.name) for entry in repository.listing(context.repository).entries}
+    assert {str(name) for name in nights} <= left

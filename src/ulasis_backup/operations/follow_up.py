@@ -29,7 +29,8 @@ class FollowUp:
 def follow_up(context: Context, made: Sequence[MadeBackup], *, held: bool, note: str) -> FollowUp:
     """Hold the backups *made* if they are to be *held*, then prune their series as the policy says.
 
-    Never raises for what fails: it is returned. After a failed hold nothing is pruned.
+    Never raises for what fails: it is returned. After a failed hold nothing is pruned, and neither
+    where it is not known whether the last good backup should be held.
     """
     if not made:
         return FollowUp()
@@ -41,6 +42,11 @@ def follow_up(context: Context, made: Sequence[MadeBackup], *, held: bool, note:
             hold(context, backup.name, note=note)
     except UlasisError as error:
         return FollowUp(watched=watched, failures=(_failed("it is not held", error),))
+    troubles = [one.problem for one in watched if one.problem]
+    watched = tuple(one for one in watched if one.anomalies)
+    if troubles:
+        what = "it was not compared with those before, and nothing is pruned"
+        return FollowUp(watched=watched, failures=tuple(_failed(what, one) for one in troubles))
     if not context.config.settings.backup_prune_after_backup:
         return FollowUp(watched=watched)
     series = frozenset(backup.manifest.header.series for backup in made)

@@ -6,6 +6,7 @@ The hold stays until a person has looked and releases it; as long it is an open 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.hold import hold
-from ulasis_backup.repository import proofs, repository
+from ulasis_backup.repository import holds, proofs, repository
 from ulasis_backup.repository.holds import Hold
 from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.repository import Entry
@@ -24,16 +25,23 @@ from ulasis_backup.repository.repository import Entry
 NOTE = "anomaly watch: "
 """How the note of a hold begins that nobody but the watch has put."""
 
+BY_HAND = "held by hand"
+"""The note of a hold that somebody has put without one, beside ours."""
+
 MOST_SAID = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What is unlike before in a backup, and which one before it is held now (empty: none)."""
+    """What is unlike before in a backup, and which one before it is held now (empty: none).
+
+    With ``problem`` it is not known, or the last good one could not be held.
+    """
 
     backup: str
     anomalies: tuple[Anomaly, ...]
     held: str = ""
+    problem: UlasisError | None = None
 
 
 def watch(context: Context, made: MadeBackup) -> Watched:
@@ -45,7 +53,7 @@ def watch(context: Context, made: MadeBackup) -> Watched:
     before = _before(context, made.manifest)
     found = (
         anomalies(now, [facts for entry in before if (facts := facts_of(entry.manifest))])
-        if (now)
+        if now
         else ()
     )
     if not found:
@@ -56,9 +64,8 @@ def watch(context: Context, made: MadeBackup) -> Watched:
         said += f"; and {len(found) - MOST_SAID} more"
     hint = "look whether that is meant; `ulasis-backup show` tells what each of them holds"
     if good:
-        # In the open: the note names no table.
-        hold(context, good.name, note=f"{NOTE}{made.manifest.header.id} is unlike it")
-        hint += f"; {good.name} is held until `ulasis-backup release {good.name}`"
+        note = _hold(context, good, made.manifest.header.id)
+        hint += f"; {good.name} is held until `{_closing(good, note)}`"
     context.observe(Notice(message=f"{made.name} is unlike the backups before: {said}", hint=hint))
     return Watched(backup=str(made.name), anomalies=found, held=str(good.name) if good else "")
 
@@ -67,8 +74,42 @@ def watched_holds(held: Mapping[str, Hold], entries: Iterable[Entry]) -> Iterato
     """Yield the backups among *entries* that the watch holds, and nobody has released."""
     for entry in entries:
         found = held.get(entry.manifest.header.id)
-        if found and found.note.startswith(NOTE):
+        if found and NOTE in found.note:
             yield entry
+
+
+def how_to_close(held: Mapping[str, Hold], entry: Entry) -> str:
+    """Return the command that ends what the watch has begun with *entry*, and no hold but its."""
+    return _closing(entry, held[entry.manifest.header.id].note)
+
+
+def _hold(context: Context, entry: Entry, unlike: str) -> str:
+    """Hold *entry*, beside a hold that somebody has put already; return the note.
+
+    In the open: the note names no table.
+    """
+    before = holds.held_one(context.repository, entry.manifest)
+    theirs = _theirs(before.note) or BY_HAND if before and not _only_ours(before.note) else ""
+    note = f"{theirs}; " if theirs else ""
+    note += f"{NOTE}{unlike} is unlike it"
+    hold(context, entry.name, note=note)
+    return note
+
+
+def _only_ours(note: str) -> bool:
+    return note.startswith(NOTE)
+
+
+def _theirs(note: str) -> str:
+    """Return what of a note is not the watch's."""
+    return note.partition(NOTE)[0].removesuffix("; ")
+
+
+def _closing(entry: Entry, note: str) -> str:
+    if _only_ours(note):
+        return f"ulasis-backup release {entry.name}"
+    # Somebody else holds it as well, and goes on to.
+    return shlex.join(["ulasis-backup", "hold", str(entry.name), "--note", _theirs(note)])
 
 
 def facts_of(manifest: Manifest) -> Facts | None:
@@ -114,7 +155,7 @@ def _last_good(context: Context, before: Sequence[Entry]) -> Entry | None:
 
 
 def watch_all(context: Context, made: Iterable[MadeBackup]) -> tuple[Watched, ...]:
-    """Watch every backup *made*; what fails is told and harms nothing: the backups exist."""
+    """Watch every backup *made*, and return what is not usual. What fails is told and returned."""
     found: list[Watched] = []
     for backup in made:
         try:
@@ -122,4 +163,5 @@ def watch_all(context: Context, made: Iterable[MadeBackup]) -> tuple[Watched, ..
         except UlasisError as error:
             message = f"{backup.name} was not compared with those before: {error.message}"
             context.observe(Notice(message=message, hint=error.hint))
-    return tuple(one for one in found if one.anomalies)
+            found.append(Watched(backup=str(backup.name), anomalies=(), problem=error))
+    return tuple(one for one in found if one.anomalies or one.problem)
