@@ -19,6 +19,11 @@ from ulasis_backup.observers.discretion import MOST_CHARACTERS, discreet, secret
         ("the right syntax to use near 'Ada', 3, 4)' at line 1", "Ada"),
         ("cannot reach mysql://root:Ada@db1/x", "Ada"),
         ("near 'Ada without an end", "Ada"),
+        ("(row 3, first column 'Ada: B': 0123456789ab in the backup, no row now)", "Ada"),
+        ("(row 3, first column Ada: no row in the backup, 0123456789ab now)", "Ada"),
+        ("t differ (from key 7, Ada to the last key: 0123456789ab in the backup, nothing)", "Ada"),
+        ("t differ (from the first key to key Ada: nothing in the backup, 01 now)", "Ada"),
+        ("t differ (from key Ada to key 9 to key Ada: 0123456789ab in the backup)", "Ada"),
     ],
 )
 def test_values_of_rows_and_logins_are_hidden(text: str, value: str) -> None:

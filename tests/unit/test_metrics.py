@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -155,7 +156,8 @@ def test_metrics_are_pushed_to_a_gateway(found: Status) -> None:
         metrics.push(address, found, RUNS)
 
     ((path, body),) = got
-    assert path.startswith("/metrics/job/ulasis_backup/instance")
+    assert path.startswith("/metrics/job/ulasis_backup/group")
+    assert "/instance/" in path
     assert body == metrics.as_text(found, RUNS)
 
 
@@ -218,3 +220,13 @@ def test_a_state_folder_that_cannot_be_written_harms_nobody(tmp_path: Path) -> N
     note_run(config, "backup", ended=EVENING, exit_code=0, seconds=1.0, phases={}, good=True)
 
     assert last_runs(config) == {}
+
+
+def test_what_other_settings_have_pushed_stays(found: Status) -> None:
+    other = replace(found, series=tuple(replace(s, databases=("b",)) for s in found.series))
+    elsewhere = replace(found, storage=replace(found.storage, place="/srv/other"))
+    with _gateway() as (address, got):
+        for one in (found, other, elsewhere):
+            metrics.push(address, one, RUNS)
+
+    assert len({path for path, _ in got}) == 3

@@ -16,6 +16,11 @@ _QUOTED = r"'(?:[^'\\]|\\.|'')*'?"
 _VALUES = re.compile(rf"(?i)\b(entry|values?:?|near|text|literal)(\s+){_QUOTED}")
 """Where servers quote what stands in rows: ``Duplicate entry 'a@b.c' for key``, ``Incorrect
 integer value: 'x' for column``, ``syntax to use near '…'``."""
+_KEYS = re.compile(
+    r"(?s)(first column |from key |to key )(?:(?!first column |from key ).)*?"
+    r"(?=: (?:[0-9a-f]{12}|no row|nothing) in the backup)"
+)
+"""Where we name the row or the range of keys that differs."""
 _LOGIN_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@]+@")
 _SHORTEST_SECRET = 4
 
@@ -27,7 +32,7 @@ def discreet(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     text = _VALUES.sub(rf"\1\2'{HIDDEN}'", _LOGIN_IN_URL.sub(rf"\1{HIDDEN}@", text))
-    text = printable(text)
+    text = printable(_KEYS.sub(rf"\1{HIDDEN}", text))
     return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + HIDDEN
 
 

@@ -6,6 +6,7 @@ them with the time of the query. docs/reference/metrics.md lists every metric.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -66,7 +67,8 @@ def write_file(path: Path, status: Status, runs: Mapping[str, RunRecord]) -> Non
 
 def push(address: str, status: Status, runs: Mapping[str, RunRecord]) -> None:
     """Push the metrics to a push gateway at *address*. Raises FollowUpFailed."""
-    keys = {"instance": status.series[0].server if status.series else ""}
+    # Each push replaces what has the same keys: not what another settings file has pushed.
+    keys = {"instance": status.series[0].server if status.series else "", "group": _group(status)}
     try:
         push_to_gateway(
             address, job=PREFIX, registry=registry(status, runs), grouping_key=keys,
@@ -76,6 +78,12 @@ def push(address: str, status: Status, runs: Mapping[str, RunRecord]) -> None:
         # Never the address: it may hold a password.
         message = f"BACKUP_PUSHGATEWAY_URL was not reached: {type(error).__name__}"
         raise FollowUpFailed(message, hint="is it up, and is the address right?") from None
+
+
+def _group(status: Status) -> str:
+    names = ",".join(name for series in status.series for name in series.databases)
+    place = hashlib.sha256(status.storage.place.encode()).hexdigest()[:8]
+    return f"{names}@{place}"
 
 
 def _gauge(made: CollectorRegistry, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
