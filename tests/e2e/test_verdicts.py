@@ -185,6 +185,19 @@ def test_other_backups_that_need_a_lost_object_are_failed_too(
     assert f"verify of {SECOND}" in golden.ok("show", FIRST)["verdict_note"]
 
 
+def test_what_a_round_found_good_before_it_was_interrupted_fails_with_its_object(
+    golden: Command, context: Context
+) -> None:
+    interrupted(context, 1)
+    assert listed(golden)[FIRST] == "intact"
+    needed = [load_index(context, named(name)).objects for name in (FIRST, SECOND, THIRD)]
+    (shared,) = needed[0] & needed[1] & needed[2]
+    (path,) = (golden.folder / "objects").rglob(shared)
+    path.unlink()
+    list(verify_all(context, plan(context, Selection())))
+    assert set(listed(golden).values()) == {"failed"}
+
+
 def test_latest_proven_is_a_name_and_says_where_there_is_none(
     golden: Command, context: Context
 ) -> None:

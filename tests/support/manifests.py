@@ -70,6 +70,7 @@ class Wanted:
     days: int = 0
     key: bytes | None = None
     encrypted: bool = True
+    partial: bool = False
     payload: bytes = b"payload"
     details: Details = DETAILS
 
@@ -123,6 +124,7 @@ def put_backup(shelf: Repository, wanted: Wanted | None = None) -> PayloadName:
         previous=series.previous,
         databases=databases,
         kind=wanted.kind,
+        partial=wanted.partial,
         started_at=moment.isoformat(),
         stored=Size(bytes=len(wanted.payload), sha256="77" * 32),
     )

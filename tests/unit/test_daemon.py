@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulasis_backup.operations.daemon import due, next_due
+from ulasis_backup.operations.daemon import due, next_due, not_later
 from ulasis_backup.schedule import Job, due_after, due_before
 
 NIGHTLY = Job(name="backup", title="", arguments=("backup",), when="0 2 * * *")
@@ -57,3 +57,12 @@ def test_before_and_after_leave_nothing_out(seconds: float, when: str) -> None:
 
     assert before <= here < after
     assert due_after(when, before) == after
+
+
+def test_what_lies_in_the_future_is_remembered_as_now() -> None:
+    last = {"backup": NOW + timedelta(days=300), "verify": NOW - timedelta(days=1)}
+
+    remembered = not_later(last, NOW)
+
+    assert remembered == {"backup": NOW, "verify": NOW - timedelta(days=1)}
+    assert due([NIGHTLY], remembered, NOW + timedelta(days=1)) == (NIGHTLY,)

@@ -417,3 +417,10 @@ def test_the_longest_texts_still_make_a_proof_that_is_read(shelf: Repository) ->
     found = proofs.history(shelf, manifest)
     assert len(found.proofs) == 2
     assert not found.doubts
+
+
+def test_the_last_try_of_a_test_restore_is_known_whatever_came_of_it() -> None:
+    hours = {"": None, "v": None, "t": 0, "t!": 1, "Tv": 0, "!v?": 0, "v!tv": 2}
+    for story, hour in hours.items():
+        moment = "" if hour is None else (MORNING + timedelta(hours=hour)).isoformat()
+        assert standing(told(story)).tried_at == moment, story

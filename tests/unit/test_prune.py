@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -29,12 +29,13 @@ from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context, reading
 from ulasis_backup.operations.follow_up import FollowUp, follow_up
 from ulasis_backup.operations.hold import hold, release
-from ulasis_backup.operations.keep import Wish
+from ulasis_backup.operations.keep import Wish, look
 from ulasis_backup.operations.prune import Pruned
 from ulasis_backup.repository import canonical, holds, locks, marks, proofs, repository, runs
 from ulasis_backup.repository.names import PayloadName, parse_manifest
 from ulasis_backup.repository.proofs import Check, Proof
 from ulasis_backup.repository.repository import Repository
+from ulasis_backup.storage.base import Blob
 from ulasis_backup.storage.local import LocalStorage
 
 NIGHTS = 14
@@ -487,7 +488,7 @@ def test_what_follows_a_backup_is_told_and_fails_on_its_own() -> None:
     newer = canonical.to_bytes({"format": 99})
     context.repository.storage.put("repository.json", [newer], replace=True)
     followed = follow_up(context, backups, held=False, note="")
-    assert "the backup is made, but the prune after it failed" in followed.failures[0].message
+    assert "the backup is made, but it was not compared" in followed.failures[0].message
     followed = follow_up(context, backups, held=True, note="")
     assert "the backup is made, but it is not held" in followed.failures[0].message
     assert follow_up(context, [], held=True, note="") == FollowUp()
@@ -646,3 +647,63 @@ def test_safety_backups_are_kept_a_week_and_are_no_series_of_their_own(context: 
     assert there(context) == {str(safety), str(last)}
     prune(strict, at=MORNING + 13 * DAY)
     assert there(context) == {str(last)}
+
+
+class Unread(MemoryStorage):
+    """A storage some of whose files cannot be read, or whose proofs cannot be listed."""
+
+    hidden = ""
+    blind = False
+
+    def open(self, name: str) -> Iterator[bytes]:
+        if self.hidden and name.startswith(self.hidden):
+            raise StorageDenied("not for you", hint="it is a test")
+        return super().open(name)
+
+    def list(self, folder: str = "", *, deep: bool = False) -> Iterator[Blob]:
+        if self.blind and folder == proofs.FOLDER and deep:
+            raise StorageError("the network is gone", hint="it is a test")
+        return super().list(folder, deep=deep)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "version"])
+def test_the_newest_proven_backup_stays_while_its_proof_cannot_be_read(what: str) -> None:
+    storage = Unread()
+    context = world(storage)
+    made = shelf(context)
+    prove(context, made[2], Verdict.PROVEN)
+    folder = f"{proofs.FOLDER}/{made[2].backup_id}/"
+    (path,) = (name for name in storage.blobs if name.startswith(folder))
+    if what == "file":
+        storage.hidden = folder
+    elif what == "folder":
+        storage.blind = True
+    else:
+        storage.put(path, [canonical.to_bytes({"format": 99})], replace=True)
+    found = look(context, Wish(), at=NOW)
+    (why,) = (one.reasons for one in found.plan.decisions if one.backup.id == str(made[2]))
+    assert "not judged: not all of its proofs can be read at present" in why
+    assert bool(found.plan.removed) == (what != "folder"), "the others are judged"
+
+
+def test_a_sign_of_removing_on_a_whole_backup_is_taken_away_when_it_counts_no_more() -> None:
+    storage = MemoryStorage()
+    context = world(storage)
+    made = shelf(context, 2)
+    locks.begin_removing(storage, made[0].backup_id)
+    prune(context)
+    assert made[0].backup_id in locks.signs(storage).removing, "its prune may go on"
+    storage.pass_time(HOUR / 2)
+    prune(context)
+    assert not locks.signs(storage).removing
+
+
+def test_what_is_held_stays_also_where_a_prune_seems_to_have_begun_with_it() -> None:
+    storage = MemoryStorage()
+    context = world(storage)
+    made = shelf(context, 2)
+    hold(context, made[0])
+    locks.begin_removing(storage, made[0].backup_id)
+    storage.delete(made[0].manifest)
+    prune(context)
+    assert storage.stat(str(made[0]))

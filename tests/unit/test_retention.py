@@ -432,3 +432,18 @@ def test_the_table_in_the_documentation_is_what_the_simulation_gives() -> None:
     page = Path(__file__).parents[2] / "docs/reference/retention.md"
     text = page.read_text(encoding="utf-8")
     assert [row for row in rows_of_the_page() if row not in text] == []
+
+
+def test_a_proven_safety_backup_does_not_cost_the_newest_proven_one_its_place() -> None:
+    proven = {"verdict": Verdict.PROVEN}
+    history = [
+        backup(1, NOW - timedelta(days=400), **proven),
+        backup(2, NOW - timedelta(days=300), **proven),
+        backup(3, NOW - timedelta(days=200), kind=Kind.SAFETY, **proven),
+        backup(4, NOW),
+    ]
+
+    decided = plan(history, NONE, UTC_NOW)
+
+    assert kept(decided) == {"b2", "b3", "b4"}
+    assert reasons(decided, "b2") == ("the newest proven one but safety backups",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from ulasis_backup.cli.statuses import sparkline
 from ulasis_backup.errors import ServerUnreachable
 from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.prove import newest
+from ulasis_backup.operations.remove import delete
 from ulasis_backup.operations.status import Level, Status, status
 from ulasis_backup.repository import runs
-from ulasis_backup.repository.repository import load
+from ulasis_backup.repository.repository import Repository, listing, load
 
 EVENING = MORNING + timedelta(hours=10)
 
@@ -191,3 +194,65 @@ def test_titles_stay_while_numbers_move(context: Context) -> None:
 
     assert told[0][0] == told[1][0]
     assert told[0][1] != told[1][1]
+
+
+def test_gaps_that_retention_leaves_are_no_problem(context: Context) -> None:
+    nights = [put(context, days=day) for day in range(4)]
+    check(context, nights[-1], Verdict.PROVEN, EVENING + timedelta(days=3))
+    delete(context.repository, nights[1])
+
+    found = status(context, moment=EVENING + timedelta(days=3))
+
+    assert found.level is Level.OK, found.all_problems
+    assert listing(context.repository).doubts, "`list` shows it all the same"
+
+
+def test_a_newest_backup_from_the_future_does_not_seem_young(context: Context) -> None:
+    name = put(context, days=300)
+    check(context, name, Verdict.PROVEN, EVENING)
+
+    found = status(context, moment=EVENING)
+
+    assert found.level is Level.WARNING
+    assert _keys(found) == ["db1:3306/shop clock"]
+
+
+def test_a_proof_from_the_future_silences_nothing(context: Context) -> None:
+    name = [put(context, days=day) for day in range(40)][-1]
+    now = MORNING + timedelta(days=39, hours=3)
+    check(context, name, Verdict.PROVEN, now + timedelta(days=300))
+
+    assert _keys(status(context, moment=now)) == [
+        "db1:3306/shop unchecked", "db1:3306/shop unproven",
+    ]  # fmt: skip
+
+
+def test_a_partial_newest_backup_is_told(context: Context) -> None:
+    name = put_backup(context.repository, Wanted(key=KEY, partial=True))
+    check(context, name, Verdict.INTACT, EVENING)
+
+    assert _keys(status(context, moment=EVENING)) == ["db1:3306/shop partial"]
+
+
+def test_without_the_key_nothing_is_known(context: Context) -> None:
+    check(context, put(context), Verdict.PROVEN, EVENING)
+    keyless = replace(context, repository=Repository(context.repository.storage, None))
+
+    found = status(keyless, moment=EVENING)
+
+    assert found.level is Level.UNKNOWN
+    assert _keys(found) == ["db1:3306/shop locked"]
+    assert status(context_at(Path("elsewhere")), moment=EVENING).level is Level.CRITICAL
+
+
+def test_by_sql_each_of_all_databases_is_a_series(tmp_path: Path) -> None:
+    context = context_at(tmp_path, db_name="*", backup_method="sql")
+    for name in ("a", "b"):
+        put_backup(context.repository, Wanted(key=KEY, database=name))
+    put_backup(context.repository, Wanted(key=KEY, database="c", server_name="db2:3306"))
+
+    found = status(context, moment=EVENING)
+
+    assert [series.databases for series in found.series] == [("a",), ("b",)]
+    assert found.level is Level.OK, found.all_problems
+    assert [name.backup_id[0] for name in newest(context)] == ["a", "b"]

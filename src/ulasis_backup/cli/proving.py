@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ulasis_backup.operations.asserting import Asserted
     from ulasis_backup.operations.context import Context
     from ulasis_backup.operations.test_restore import Outcome, ProofRequest
+    from ulasis_backup.repository.names import PayloadName
 
 MOST_SHOWN = 20
 
@@ -67,7 +68,7 @@ def restore_in_scratch(
         allow_unauthenticated=allow_unauthenticated,
     )
     with session.run("test-restore") as world:
-        found = _all(world, request) if every else [_one(world, name, request)]
+        found = _all(world, request) if every else _some(world, name, request)
     for one in found:
         session.about(one.name)
         if one.problem and session.json:
@@ -75,12 +76,17 @@ def restore_in_scratch(
     _show(session, found)
 
 
-def _one(world: Context, name: str | None, request: ProofRequest) -> Outcome:
+def _some(world: Context, name: str | None, request: ProofRequest) -> list[Outcome]:
     from ulasis_backup.operations import prove as operation  # noqa: PLC0415
     from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
+    from ulasis_backup.repository.find import LATEST  # noqa: PLC0415
 
-    chosen = operation.oldest_unproven(world) if name is None else chosen_backup(world, name)
-    return operation.prove(world, chosen, request)
+    if name is None:
+        chosen: tuple[PayloadName, ...] = (operation.oldest_unproven(world),)
+    else:
+        # By `sql` each database has its own newest one.
+        chosen = operation.newest(world) if name == LATEST else (chosen_backup(world, name),)
+    return [operation.prove(world, one, request) for one in chosen]
 
 
 def _all(world: Context, request: ProofRequest) -> list[Outcome]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ulasis_backup import __version__
-from ulasis_backup.errors import BackupNotFound, CouldNotCheck, StorageError, UlasisError
+from ulasis_backup.errors import BackupNotFound, Busy, UlasisError
 from ulasis_backup.events import Notice
 from ulasis_backup.model import Kind, Verdict
-from ulasis_backup.operations.context import Context, now, reading, stamp
+from ulasis_backup.operations.context import Context, now, reading
+from ulasis_backup.operations.meant import meant
+from ulasis_backup.operations.proving import Finding, record
 from ulasis_backup.operations.test_restore import Outcome, ProofRequest, try_restore
 from ulasis_backup.repository import proofs
+from ulasis_backup.repository.find import LATEST, find
 from ulasis_backup.repository.names import PayloadName
-from ulasis_backup.repository.proofs import Check, Proof, Standing, standings
+from ulasis_backup.repository.proofs import Check, Standing, standings
 from ulasis_backup.repository.repository import Entry, age, listing, trusted
-
-LONGEST_REASON = 1000
 
 
 def prove(context: Context, name: PayloadName, request: ProofRequest) -> Outcome:
@@ -29,12 +28,13 @@ def prove(context: Context, name: PayloadName, request: ProofRequest) -> Outcome
         tested = try_restore(context, name, request)
     if tested.manifest is None:
         return tested
-    try:
-        proofs.record(context.repository, tested.manifest, _proof(tested))
-    except StorageError as error:
-        context.observe(Notice(message=f"not recorded: {error.message}", hint=error.hint))
-        return replace(tested, notes=(*tested.notes, f"not recorded: {error.message}"))
-    return tested
+    recorded, problem = record(context, tested.manifest, _finding(tested))
+    if recorded:
+        return tested
+    note = problem.message if problem else "not recorded: nobody vouches for an unsigned backup"
+    if problem:
+        context.observe(Notice(message=problem.message, hint=problem.hint))
+    return replace(tested, notes=(*tested.notes, note))
 
 
 def prove_all(context: Context, request: ProofRequest) -> Iterator[Outcome]:
@@ -44,18 +44,22 @@ def prove_all(context: Context, request: ProofRequest) -> Iterator[Outcome]:
     """
     found = listing(context.repository)
     for entry in found.entries:
-        yield prove(context, entry.name, request)
+        try:
+            yield prove(context, entry.name, request)
+        except Busy as error:
+            # A prune is removing it.
+            yield _untried(str(entry.name), error, Verdict.COULD_NOT_CHECK)
     for oddity in found.oddities:
         if oddity.error is not None:
-            yield _unreadable(oddity.name, oddity.error)
+            yield _untried(oddity.name, oddity.error, proofs.verdict_of(oddity.error))
 
 
 def oldest_unproven(context: Context, *, of: Iterable[Entry] | None = None) -> PayloadName:
-    """Return the backup whose proof is most wanted: of all series the one proven longest ago.
+    """Return the backup whose proof is most wanted, of all series in the repository.
 
-    Of each series its newest backup that is no safety backup, was never proven and did not fail;
-    where all are proven, the one whose proof is oldest. Never proven goes first. Raises
-    BackupNotFound where there is none.
+    The oldest on which no test restore was ever tried, else the one on which it was tried longest
+    ago, whatever came of it: one that cannot be checked here must not keep all others from being
+    proven. Safety backups and partial ones aside. Raises BackupNotFound where there is none.
     """
     entries = listing(context.repository).entries if of is None else tuple(of)
     usual = [
@@ -73,43 +77,37 @@ def oldest_unproven(context: Context, *, of: Iterable[Entry] | None = None) -> P
 
 
 def _wanted(entry: Entry, found: Mapping[str, Standing]) -> tuple[str, object]:
-    return _proven_at(found[entry.manifest.header.id]), age(entry)
+    # Empty for never sorts first.
+    return found[entry.manifest.header.id].tried_at, age(entry)
 
 
-def _proven_at(standing: Standing) -> str:
-    """Return when it was proven last, empty for never: what sorts first."""
-    proven = standing.verdict in (Verdict.PROVEN, Verdict.FAILED)
-    return standing.at if proven and standing.check is Check.TEST_RESTORE else ""
+def newest(context: Context) -> tuple[PayloadName, ...]:
+    """Return the newest backup of each series that the settings ask for; raises BackupNotFound."""
+    config, repository = context.config, context.repository
+    return tuple(
+        find(repository, LATEST, server_name=config.server_name, databases=databases)
+        for databases in meant(config, listing(repository).entries)
+    )
 
 
-def _proof(tested: Outcome) -> Proof:
-    manifest = tested.manifest
-    if manifest is None:
-        msg = "without a manifest nothing is recorded"
-        raise TypeError(msg)
-    return Proof(
-        backup=manifest.header.id,
-        manifest=manifest.digest,
+def _finding(tested: Outcome) -> Finding:
+    return Finding(
         check=Check.TEST_RESTORE,
+        started=tested.started_at,
         verdict=tested.verdict,
-        started_at=stamp(tested.started_at),
-        finished_at=stamp(tested.finished_at),
-        host=socket.gethostname(),
-        tool=f"ulasis-backup {__version__}",
         server=tested.server,
-        reason=tested.reason[:LONGEST_REASON],
+        reason=tested.reason,
         phases={name: round(seconds, 3) for name, seconds in tested.phases.items()},
         bytes=tested.bytes,
         notes=(*tested.notes, *map(str, tested.assertions)),
     )
 
 
-def _unreadable(name: str, error: UlasisError) -> Outcome:
+def _untried(name: str, error: UlasisError, verdict: Verdict) -> Outcome:
     moment = now()
-    unknown = isinstance(error, CouldNotCheck)
     return Outcome(
         name=name,
-        verdict=Verdict.COULD_NOT_CHECK if unknown else Verdict.FAILED,
+        verdict=verdict,
         started_at=moment,
         finished_at=moment,
         reason=error.message,

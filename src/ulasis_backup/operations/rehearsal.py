@@ -101,6 +101,10 @@ class Rehearsal:
             raise CouldNotCheck(message, hint="make a whole one; `check` prints the missing GRANT")
         if self._unproven:
             raise self._unproven
+        made_on, here = self.manifest.header.server, self.server.version
+        if made_on.series != here.series:
+            message = f"the backup is of {made_on.series}, and was compared on {here.series} only"
+            raise CouldNotCheck(message, hint=f"prove it on {made_on.series}")
 
     def _databases(self) -> tuple[str, ...]:
         held = self.manifest.header.databases

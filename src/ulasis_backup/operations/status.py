@@ -19,8 +19,9 @@ from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.daemon import local_zone
 from ulasis_backup.operations.leftovers import Leftover, list_leftovers
+from ulasis_backup.operations.meant import meant
 from ulasis_backup.operations.schedule import jobs
-from ulasis_backup.operations.watch import watched_holds
+from ulasis_backup.operations.watch import how_to_close, watched_holds
 from ulasis_backup.repository import holds, proofs, repository, runs
 from ulasis_backup.repository.holds import Hold
 from ulasis_backup.repository.proofs import GOOD, Check, Proof, Standing
@@ -37,6 +38,9 @@ NEVER_PROVEN = timedelta(days=35)
 
 LONGEST_RUN = timedelta(hours=12)
 """After which a run that has not ended was cut off, or hangs."""
+
+CLOCKS_DIFFER = timedelta(hours=1)
+"""How far clocks of two hosts may be apart without a word."""
 
 SOON_FULL = timedelta(days=14)
 ROOM = 2
@@ -150,6 +154,7 @@ class _View:
     """What a series is seen with."""
 
     context: Context
+    entries: Sequence[Entry]
     standings: Mapping[str, Standing]
     held: Mapping[str, Hold]
     moment: datetime
@@ -160,6 +165,14 @@ class _View:
 
     def of(self, entry: Entry) -> Standing:
         return self.standings[entry.manifest.header.id]
+
+    def locked(self, databases: tuple[str, ...]) -> bool:
+        """Tell whether there may be backups of *databases* that only a key would show."""
+        return self.context.repository.key is None and any(
+            entry.manifest.details is None
+            and databases in (("*",), entry.manifest.header.databases)
+            for entry in self.entries
+        )
 
 
 _RANK = {Level.OK: 0, Level.UNKNOWN: 1, Level.WARNING: 2, Level.CRITICAL: 3}
@@ -182,7 +195,9 @@ def status(
     listing = repository.listing(context.repository)
     standings = proofs.standings(context.repository, listing.entries)
     held = holds.held(context.repository, listing.entries)
-    view = _View(context=context, standings=standings, held=held, moment=moment)
+    view = _View(
+        context=context, entries=listing.entries, standings=standings, held=held, moment=moment
+    )
     series = [
         _series(view, server, databases, members)
         for server, databases, members in _grouped(context, listing, everything=everything)
@@ -207,10 +222,7 @@ def _grouped(
     context: Context, listing: Listing, *, everything: bool
 ) -> Iterator[tuple[str, tuple[str, ...], list[Entry]]]:
     config = context.config
-    wanted = [(config.server_name, config.databases)]
-    if config.settings.backup_method == "sql" and config.databases != ("*",):
-        # One backup for each database, so a series for each.
-        wanted = [(config.server_name, (name,)) for name in config.databases]
+    wanted = [(config.server_name, databases) for databases in meant(config, listing.entries)]
     if everything:
         found = {
             (details.server_name, details.selection or entry.manifest.header.databases)
@@ -246,9 +258,12 @@ def _series(
         sizes=tuple(one.added_bytes for one in known[-TREND:]),
         problems=(),
     )
+    locked = newest is None and view.locked(databases)
     every = (
         *_run_problems(view, found, members),
-        *_age_problems(found, view.settings),
+        *(_locked_problems(found) if locked else _age_problems(found, view.settings)),
+        *_clock_problems(found, view.moment),
+        *_partial_problems(found, whole),
         *_verdict_problems(view, found, usual),
         *_held_problems(view, found, usual),
         *_rto_problems(found, view.settings),
@@ -330,6 +345,43 @@ def _age_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]
         )
 
 
+def _locked_problems(series: SeriesStatus) -> Iterator[Problem]:
+    """Yield that nothing is known: without the key it cannot be seen whose backups these are."""
+    yield Problem(
+        level=Level.UNKNOWN,
+        key=f"{series.name} locked",
+        title=f"the backups of {series.name} cannot be read without their key",
+        message=f"the backups of {series.name} cannot be read without their key",
+        hint="set BACKUP_ENCRYPTION_KEY or BACKUP_ENCRYPTION_KEY_FILE",
+    )
+
+
+def _clock_problems(series: SeriesStatus, moment: datetime) -> Iterator[Problem]:
+    """Yield a newest backup from the future: it would seem young until that time has come."""
+    if series.newest and series.newest.at - moment > CLOCKS_DIFFER:
+        yield Problem(
+            level=Level.WARNING,
+            key=f"{series.name} clock",
+            title=f"the newest backup of {series.name} is from the future",
+            message=f"{series.newest.name} is from the future: how old it is cannot be said",
+            hint="put the clocks right, then: ulasis-backup backup",
+        )
+
+
+def _partial_problems(series: SeriesStatus, entries: Sequence[Entry]) -> Iterator[Problem]:
+    newest = series.newest
+    if newest and any(
+        str(entry.name) == newest.name and entry.manifest.header.partial for entry in entries
+    ):
+        yield Problem(
+            level=Level.WARNING,
+            key=f"{series.name} partial",
+            title=f"the newest backup of {series.name} is partial",
+            message=f"{newest.name} is partial: it was made without all rights",
+            hint="`ulasis-backup check` prints the missing GRANT",
+        )
+
+
 def _verdict_problems(
     view: _View, series: SeriesStatus, entries: Sequence[Entry]
 ) -> Iterator[Problem]:
@@ -347,6 +399,8 @@ def _verdict_problems(
         return
     first = datetime.fromisoformat(entries[0].manifest.header.started_at)
     stands = [standing for entry in entries if (standing := view.of(entry)).at]
+    # What a clock that went ahead has stamped must not silence this until then.
+    stands = [one for one in stands if _is_past(one.at, view.moment)]
     checked = [datetime.fromisoformat(one.at) for one in stands if one.verdict in GOOD]
     if view.moment - max(checked, default=first) > NEVER_READ:
         yield Problem(
@@ -367,6 +421,10 @@ def _verdict_problems(
         )
 
 
+def _is_past(text: str, moment: datetime) -> bool:
+    return datetime.fromisoformat(text) - moment <= CLOCKS_DIFFER
+
+
 def _held_problems(
     view: _View, series: SeriesStatus, entries: Sequence[Entry]
 ) -> Iterator[Problem]:
@@ -378,7 +436,7 @@ def _held_problems(
             title=f"a backup of {series.name} was unlike those before",
             message=f"a backup of {series.name} was unlike those before: {entry.name}, the last "
             "before it, is held",
-            hint=f"look at the next one (`show`); then: ulasis-backup release {entry.name}",
+            hint=f"look at the next one (`show`); then: {how_to_close(view.held, entry)}",
         )
 
 

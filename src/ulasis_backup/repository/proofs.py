@@ -54,9 +54,9 @@ class Standing:
     """What stands about a backup.
 
     ``at`` is when the check ended that says so, empty for none: for PROVEN that is the age of the
-    proof. ``good`` is the last proof that found the backup good, be it a lesser one. ``tried_at`` is
-    when the last test restore ended, whatever came of it. With ``unread`` there are proofs that could
-    not be read at this moment: what they say is not known.
+    proof. ``good`` is the last proof that found the backup good, be it a lesser one. ``tried_at``
+    is when the last test restore ended, whatever came of it. With ``unread`` there are proofs that
+    could not be read at this moment: what they say is not known.
     """
 
     verdict: Verdict = Verdict.UNCHECKED
