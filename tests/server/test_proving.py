@@ -32,6 +32,7 @@ from ulasis_backup.mysql.scratch import PREFIX, ScratchServer
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.prove import oldest_unproven, prove, prove_all
 from ulasis_backup.operations.scratch_world import need_room
+from ulasis_backup.repository import locks
 from ulasis_backup.repository.proofs import Check, read_proofs
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
@@ -149,6 +150,40 @@ def test_rows_alone_can_be_compared_on_another_series_and_prove_nothing(shelf: B
     found = prove(shelf.context, shelf.name, request)
     assert found.verdict is Verdict.COULD_NOT_CHECK
     assert "every row is equal, definitions cannot be compared" in found.reason
+
+
+def test_a_dump_that_is_equal_on_another_series_is_not_proven_by_that(
+    scratch: ScratchServer, ground: ScratchServer, orders: str, tmp_path: Path
+) -> None:
+    shelf = bench(command_for(scratch.login, tmp_path, orders), ground)
+    older = ServerVersion(flavour=Flavour.MARIADB, version="10.6.4-MariaDB")
+    forge_header(shelf.context, shelf.name, lambda header: replace(header, server=older))
+    found = prove(shelf.context, shelf.name, replace(shelf.request, data_only=True))
+    assert found.verdict is Verdict.COULD_NOT_CHECK
+    assert "compared on mariadb 10.11 only" in found.reason
+    assert found.differences == ()
+
+
+def test_one_that_cannot_be_checked_keeps_no_other_from_being_proven(
+    scratch: ScratchServer, ground: ScratchServer, orders: str, tmp_path: Path
+) -> None:
+    command = command_for(scratch.login, tmp_path, orders, BACKUP_METHOD="rows")
+    first, second = bench(command, ground), bench(command, ground)
+    mysql = ServerVersion(flavour=Flavour.MYSQL, version="8.4.1")
+    forge_header(first.context, first.name, lambda header: replace(header, server=mysql))
+    assert oldest_unproven(first.context) == first.name
+    found = prove(first.context, first.name, first.request)
+    assert found.verdict is Verdict.COULD_NOT_CHECK
+    assert oldest_unproven(first.context) == second.name
+
+
+def test_one_that_a_prune_is_removing_ends_no_proof_of_the_others(shelf: Bench) -> None:
+    storage = shelf.context.repository.storage
+    locks.begin_removing(storage, shelf.name.backup_id)
+    (found,) = prove_all(shelf.context, shelf.request)
+    locks.end_removing(storage, shelf.name.backup_id)
+    assert found.verdict is Verdict.COULD_NOT_CHECK
+    assert "a prune is removing" in found.reason
 
 
 def test_a_partial_backup_is_never_proven(shelf: Bench) -> None:
