@@ -18,6 +18,8 @@ from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.follow_up import follow_up
 from ulasis_backup.operations.hold import hold, release
+from ulasis_backup.operations.keep import Wish
+from ulasis_backup.operations.prune import prune
 from ulasis_backup.operations.status import Level, status
 from ulasis_backup.operations.watch import watch_all
 from ulasis_backup.repository import holds, repository, runs
@@ -163,3 +165,21 @@ def test_nothing_is_pruned_where_the_last_good_one_could_not_be_held(tmp_path: P
     assert "no room" in failure.message
     left = {str(entry.name) for entry in repository.listing(context.repository).entries}
     assert {str(name) for name in nights} <= left
+
+
+def test_suspicious_backups_in_a_row_push_out_nothing_that_was_good(tmp_path: Path) -> None:
+    context = context_at(
+        tmp_path, backup_keep_daily=0, backup_keep_weekly=0, backup_keep_monthly=0,
+        backup_keep_yearly=0, backup_max_count=3, backup_retention_days=1000,
+    )  # fmt: skip
+    nights = [_put(context, day, orders=1000, secrets=500) for day in range(3)]
+    series = load(context.repository, nights[0]).header.series
+    storage = context.repository.storage
+    for day in range(3, 10):
+        new = _put(context, day, orders=1)
+        runs.succeed(storage, series, at=MORNING.isoformat(), backup_id="x")
+        assert follow_up(context, [_made(context, new)], held=False, note="").failures == ()
+    left = {str(entry.name) for entry in repository.listing(context.repository).entries}
+    assert {str(name) for name in nights} <= left
+    release(context, nights[-1])
+    assert prune(context, Wish()).removed

@@ -11,6 +11,7 @@ from ulasis_backup import retention
 from ulasis_backup.config import Settings
 from ulasis_backup.errors import AuthenticationFailed, WrongKey
 from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.watch import watched_holds
 from ulasis_backup.repository import holds, locks, marks, proofs, repository, runs
 from ulasis_backup.repository.holds import Hold
 from ulasis_backup.repository.names import PayloadName
@@ -75,9 +76,9 @@ def look(context: Context, wish: Wish, *, at: datetime | None = None) -> Found:
     backups = [_backup(entry, held, standings) for entry in listing.entries]
     settings = context.config.settings
     moment = Moment(now=at or now(), zone=zone_of(settings))
+    failed = dict(_failed(context, backups, after_failure=wish.after_failure))
     bonds = Bonds(
-        needed=dict(_needed(context, listing)),
-        failed=dict(_failed(context, backups, after_failure=wish.after_failure)),
+        needed=dict(_needed(context, listing)), failed=dict(_unlike(listing, held)) | failed
     )
     plan = retention.plan(backups, policy_of(settings), moment, bonds)
     return Found(
@@ -148,6 +149,16 @@ def _failed(
         last = runs.last_run(context.repository.storage, series)
         if last.reason and not (after_failure and last.for_space):
             yield series, last.reason
+
+
+def _unlike(listing: Listing, held: Mapping[str, Hold]) -> Iterator[tuple[str, str]]:
+    """Yield the series in which the anomaly watch holds a backup, and why nothing of them goes.
+
+    What came since may be worth nothing, and would push out what was good.
+    """
+    for entry in watched_holds(held, listing.entries):
+        reason = f"a later backup was unlike {entry.name}, and nobody has looked at it yet"
+        yield entry.manifest.header.series, reason
 
 
 def _only(plan: Plan, series: frozenset[str] | None) -> Plan:
