@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from support.manifests import Wanted, put_backup
 from support.receivers import receiver, wait_until
 from support.server import Command, finish
+from ulasis_backup.repository import runs
+from ulasis_backup.repository.repository import Repository, load
+from ulasis_backup.storage.local import LocalStorage
 
 
 @pytest.fixture
@@ -85,6 +89,22 @@ def test_a_before_that_fails_stops_the_run_and_its_last_words_are_told(
     assert "phase=prune" not in done.err
     assert not (tmp_path / "after-ran").exists()
     assert "the mount is gone" in slack.bodies()[0]
+
+
+def test_a_backup_that_its_hook_stops_is_a_failed_run_after_which_nothing_is_pruned(
+    prune: Command, tmp_path: Path
+) -> None:
+    storage, key = LocalStorage(prune.folder), bytes.fromhex("5c" * 32)
+    wanted = Wanted(server_name="db1", database="other", key=key)
+    name = put_backup(Repository(storage, key), wanted)
+    series = load(Repository(storage, key), name).header.series
+    runs.succeed(storage, series, at="2026-11-22T02:00:00+00:00", backup_id=name.backup_id)
+
+    hook = script(tmp_path, "exit 3")
+    assert prune.having(BACKUP_HOOK_BEFORE_BACKUP=hook).run("backup").code != 0
+
+    last = runs.last_run(storage, series)
+    assert (last.state, last.error) == (runs.State.FAILED, "HookFailed")
 
 
 def test_an_after_that_fails_is_a_warning(prune: Command, tmp_path: Path) -> None:

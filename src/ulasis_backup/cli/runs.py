@@ -9,6 +9,8 @@ from __future__ import annotations
 import getpass
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ulasis_backup import errors
@@ -66,8 +68,23 @@ class Run:
             self._ping.call("start", f"{self._operation} of {place_of(self._config).short}")
         hook = hooks.hook_of(self._config.settings, "before", self._operation, self._facts(None))
         if hook:
-            hooks.run(hook)
+            with self._failing():
+                hooks.run(hook)
         self._entered = True
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Record that a backup was stopped by its hook: after a failed run nothing is pruned."""
+        try:
+            yield
+        except hooks.HookFailed:
+            if self._operation == "backup":
+                from ulasis_backup.app import build  # noqa: PLC0415
+                from ulasis_backup.operations.recorded import failing  # noqa: PLC0415
+
+                with failing(build(self._config, ignore)):
+                    raise
+            raise
 
     def watching(self, observe: Observe) -> Observe:
         """Return *observe*, with us listening for the backups that are made."""
