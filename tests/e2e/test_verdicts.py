@@ -182,7 +182,7 @@ def test_other_backups_that_need_a_lost_object_are_failed_too(
     path.write_bytes(path.read_bytes()[:-1])
     assert isinstance(verify(context, SECOND), AuthenticationFailed)
     assert set(listed(golden).values()) == {"failed"}
-    assert f"verify of {SECOND}" in golden.ok("show", FIRST)["verdict_note"]
+    assert f"check of {SECOND}" in golden.ok("show", FIRST)["verdict_note"]
 
 
 def test_what_a_round_found_good_before_it_was_interrupted_fails_with_its_object(

@@ -177,6 +177,24 @@ def test_one_that_cannot_be_checked_keeps_no_other_from_being_proven(
     assert oldest_unproven(first.context) == second.name
 
 
+def test_an_object_that_a_test_restore_finds_damaged_fails_every_backup_that_needs_it(
+    scratch: ScratchServer, ground: ScratchServer, database: str, tmp_path: Path
+) -> None:
+    with connect(scratch.login) as server:
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+        rows = f"INSERT INTO big {numbers} SELECT i, REPEAT(SHA2(i, 512), 20) FROM n"
+        run_all(server, database, ("CREATE TABLE big (i INT PRIMARY KEY, v TEXT)", rows))
+    command = command_for(scratch.login, tmp_path, database, BACKUP_METHOD="rows")
+    first, second = bench(command, ground), bench(command, ground)
+    assert prove(first.context, first.name, first.request).verdict is Verdict.PROVEN
+    place = Path(first.context.repository.storage.place)
+    found = (path for path in (place / "objects").rglob("*") if path.is_file())
+    largest = max(found, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    assert prove(second.context, second.name, second.request).verdict is Verdict.FAILED
+    assert read_proofs(first.context.repository, first.name)[-1].verdict is Verdict.FAILED
+
+
 def test_one_that_a_prune_is_removing_ends_no_proof_of_the_others(shelf: Bench) -> None:
     storage = shelf.context.repository.storage
     locks.begin_removing(storage, shelf.name.backup_id)

@@ -37,7 +37,7 @@ def record_hits(context: Context, found_by: Manifest, lost: AbstractSet[str]) ->
             continue
         error = next(_failing(context, index, lost), None)
         if error:
-            reason = f"{error.message} (found by the verify of {found_by.header.payload})"
+            reason = f"{error.message} (found by the check of {found_by.header.payload})"
             verdict = proofs.verdict_of(error)
             finding = Finding(check=Check.VERIFY, started=started, verdict=verdict, reason=reason)
             record(context, manifest, finding)

@@ -9,6 +9,7 @@ from ulasis_backup.errors import BackupNotFound, Busy, UlasisError
 from ulasis_backup.events import Notice
 from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context, now, reading
+from ulasis_backup.operations.hits import record_hits
 from ulasis_backup.operations.meant import meant
 from ulasis_backup.operations.proving import Finding, record
 from ulasis_backup.operations.test_restore import Outcome, ProofRequest, try_restore
@@ -28,6 +29,9 @@ def prove(context: Context, name: PayloadName, request: ProofRequest) -> Outcome
         tested = try_restore(context, name, request)
     if tested.manifest is None:
         return tested
+    if tested.problem:
+        # What is damaged was set aside: no other backup has it any more.
+        record_hits(context, tested.manifest, tested.lost)
     recorded, problem = record(context, tested.manifest, _finding(tested))
     if recorded:
         return tested

@@ -45,6 +45,7 @@ from ulasis_backup.operations.judgement import (
     with_digests,
 )
 from ulasis_backup.operations.neighbours import in_order
+from ulasis_backup.operations.ranges import RangeReader
 from ulasis_backup.operations.rows_source import Choice, RowsSource, open_rows
 from ulasis_backup.operations.scratch_world import drop_definers, make_definers, role_definers
 from ulasis_backup.operations.source import Source
@@ -73,7 +74,13 @@ class Rehearsal:
     notes: list[str] = field(default_factory=list)
     _loaded: list[tuple[Source, Contents]] = field(default_factory=list)
     _definers: list[tuple[str, str, bool]] = field(default_factory=list)
+    _readers: list[RangeReader] = field(default_factory=list)
     _unproven: CouldNotCheck | None = None
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """Return the objects that were found missing or damaged."""
+        return frozenset().union(*(reader.lost for reader in self._readers))
 
     def load(self) -> None:
         """Load every database of the backup; raises LoadFailed, CouldNotCheck, IntegrityError."""
@@ -114,7 +121,9 @@ class Rehearsal:
         if self.manifest.header.method == "rows":
             # Each range is held against the index when it is loaded: reading all of them before
             # is for servers that have something to lose.
-            return open_rows(self.context, self.manifest, Choice(database=database), read=False)
+            source = open_rows(self.context, self.manifest, Choice(database=database), read=False)
+            self._readers.append(source.reader)
+            return source
         name = parse_payload(self.manifest.header.payload)
         if name is None:
             msg = "a trusted manifest has the name of a payload"

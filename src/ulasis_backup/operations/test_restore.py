@@ -67,6 +67,7 @@ class Outcome:
     """What came of a test restore. ``problem`` is None where the verdict is proven.
 
     ``reason`` says why it is not, or what the proof does not cover. ``phases`` are seconds.
+    ``lost`` are objects that were found missing or damaged.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Outcome:
     bytes: int = 0
     manifest: Manifest | None = None
     problem: UlasisError | None = None
+    lost: frozenset[str] = frozenset()
 
     @property
     def seconds(self) -> float:
@@ -98,6 +100,7 @@ class _Run:
     notes: list[str] = field(default_factory=list)
     differences: tuple[Difference, ...] = ()
     assertions: tuple[Asserted, ...] = ()
+    lost: frozenset[str] = frozenset()
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -139,6 +142,7 @@ def try_restore(context: Context, name: PayloadName, request: ProofRequest) -> O
         bytes=details.plain.bytes if details else 0,
         manifest=manifest,
         problem=problem,
+        lost=run.lost,
     )
 
 
@@ -166,8 +170,11 @@ def _prove(context: Context, manifest: Manifest, request: ProofRequest, run: _Ru
             context.observe(PhaseEnded(name="start a scratch server"))
         world = in_scratch(context, chosen, scratch)
         rehearsal = Rehearsal(context=world, server=server, manifest=manifest, scratch=scratch)
-        with run.phase(LOAD):
-            rehearsal.load()
+        try:
+            with run.phase(LOAD):
+                rehearsal.load()
+        finally:
+            run.lost = rehearsal.lost
         with run.phase(COMPARE):
             run.differences = rehearsal.compare()
         run.notes += [*rehearsal.notes, *map(left_out_note, details.left_out)]
