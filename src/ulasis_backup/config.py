@@ -8,6 +8,7 @@ The strategy's variables keep their names and meaning.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import socket
@@ -364,6 +365,16 @@ class Config:
             return Path("/var/lib/ulasis-backup")
         base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return Path(base) / "ulasis-backup"
+
+    @property
+    def state_id(self) -> str:
+        """Return what tells the state of these settings from that of others on this machine.
+
+        By the repository, the server and the databases.
+        """
+        place = str(self.settings.backup_dir.absolute())
+        words = (place, self.server_name, *self.databases)
+        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
     @property
     def server_name(self) -> str:

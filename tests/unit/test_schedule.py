@@ -17,8 +17,10 @@ from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.shelf import context_at
 from ulasis_backup import schedule
 from ulasis_backup.errors import SettingsError
+from ulasis_backup.operations import schedule as operation
 from ulasis_backup.schedule import Job, Place, due_after, on_calendar, parse
 
 BASE = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
@@ -199,3 +201,12 @@ def test_words_of_a_windows_command_keep_quotes_and_backslashes() -> None:
     line = schedule.schtasks_line(JOB, 'C:\\my "tasks\\')
 
     assert line == r'schtasks /Create /TN "ulasis-backup backup" /XML "C:\my \"tasks\\" /F'
+
+
+def test_units_may_write_the_metrics_file_where_there_is_one(tmp_path: Path) -> None:
+    for file, wanted in ((None, False), (tmp_path / "collector/ulasis.prom", True)):
+        config = context_at(tmp_path, backup_metrics_file=file).config
+        found = operation.plan(config, operation.System.SYSTEMD, folder=str(tmp_path), log=None)
+        text = found.files["ulasis-backup-backup.service"]
+        (line,) = [line for line in text.splitlines() if line.startswith("ReadWritePaths=")]
+        assert (f"-{tmp_path}/collector" in line) == wanted

@@ -8,7 +8,6 @@ again: twice is better than never.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -45,9 +44,7 @@ class Shelf:
 
 def shelf_of(config: Config) -> Shelf:
     """Return where the alerts about what *config* backs up are remembered."""
-    words = (str(config.settings.backup_dir.absolute()), config.server_name, *config.databases)
-    name = hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
-    return Shelf(book=config.state_folder / f"alerts-{name}.json")
+    return Shelf(book=config.state_folder / f"alerts-{config.state_id}.json")
 
 
 def read(shelf: Shelf) -> Book:

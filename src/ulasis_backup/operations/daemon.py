@@ -5,7 +5,6 @@ Each job is a run of our own command: what it does to memory, or to itself, ends
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -53,14 +52,12 @@ def plan_daemon(config: Config) -> Daemon:
     found = jobs(config.settings)
     for job in found:
         parse(job.when)
-    # Two daemons of one machine, for two servers or repositories, remember for themselves.
-    words = (str(config.settings.backup_dir.absolute()), config.server_name, *config.databases)
-    name = hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
     return Daemon(
         jobs=found,
         command=(sys.executable, "-m", "ulasis_backup", *config.flags),
         zone=local_zone(),
-        state=config.state_folder / f"daemon-{name}.json",
+        # Two daemons of one machine, for two servers or repositories, remember for themselves.
+        state=config.state_folder / f"daemon-{config.state_id}.json",
     )
 
 

@@ -5,7 +5,6 @@ It is written after every run and may be lost without harm.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -89,6 +88,4 @@ def last_runs(config: Config) -> dict[str, RunRecord]:
 
 
 def _path(config: Config) -> Path:
-    words = (str(config.settings.backup_dir.absolute()), config.server_name, *config.databases)
-    name = hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
-    return config.state_folder / f"runs-{name}.json"
+    return config.state_folder / f"runs-{config.state_id}.json"

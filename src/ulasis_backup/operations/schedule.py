@@ -124,9 +124,15 @@ def _place(config: Config, *, folder: str, log: Path | None, program: str) -> Pl
         writable=(
             str((here / settings.backup_dir).absolute()),
             f"-{config.state_folder.absolute()}",
+            *_metrics_folder(settings, here),
         ),
         sockets=(settings.db_socket,) if settings.db_socket else (),
     )
+
+
+def _metrics_folder(settings: Settings, here: Path) -> tuple[str, ...]:
+    file = settings.backup_metrics_file
+    return (f"-{(here / file).absolute().parent}",) if file else ()
 
 
 def _own_command() -> tuple[str, ...]:

@@ -7,18 +7,16 @@ named, so that somebody looks.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ulasis_backup.errors import IntegrityError, StorageError, UlasisError
-from ulasis_backup.repository import canonical, locks
+from ulasis_backup.repository import canonical, locks, sealed
 from ulasis_backup.repository.canonical import Json
 from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.repository import Entry, Repository
 from ulasis_backup.storage.base import Storage, read_whole
-from ulasis_backup.streams.keys import DataKey
 
 FOLDER = "holds"
 FORMAT = 1
@@ -54,7 +52,7 @@ def put(repository: Repository, manifest: Manifest, *, held_at: str, note: str =
         "held_at": held_at, "note": note[:MOST_NOTE],
     }  # fmt: skip
     storage = repository.storage
-    data = canonical.to_bytes(body | _mark(body, manifest.data_key))
+    data = canonical.to_bytes(body | sealed.mark(body, manifest.data_key, MAC_ROLE))
     storage.put(path_of(manifest.header.id), [data], replace=True)
     # Only now: a prune that comes later sees the hold.
     locks.refuse_removed(storage, manifest.header.id)
@@ -120,19 +118,12 @@ def _wrong(body: Json, marks: Json, manifest: Manifest) -> str:
         return "it was made for another manifest"
     if manifest.signed and manifest.data_key is None:
         return "it cannot be authenticated without the key"
-    expected = _mark(body, manifest.data_key)
+    expected = sealed.mark(body, manifest.data_key, MAC_ROLE)
     for field, value in marks.items():
         wanted = str(expected.get(field, ""))
         if not hmac.compare_digest(str(value or "").encode(), wanted.encode()):
             return "it is not authentic" if manifest.signed else "it is damaged"
     return ""
-
-
-def _mark(body: Json, data_key: DataKey | None) -> Json:
-    data = canonical.to_bytes(body)
-    if data_key is None:
-        return {"sha256": hashlib.sha256(data).hexdigest()}
-    return {"mac": data_key.mac(MAC_ROLE, data)}
 
 
 def _problem(error: UlasisError) -> str:

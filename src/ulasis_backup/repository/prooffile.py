@@ -8,7 +8,6 @@ stands in its place. docs/format.md describes every field.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import re
@@ -27,7 +26,6 @@ from ulasis_backup.repository.canonical import Json
 from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.names import TIME_FORMAT
 from ulasis_backup.streams.encryption import CHANGED_HINT
-from ulasis_backup.streams.keys import DataKey
 
 _T = TypeVar("_T")
 
@@ -162,7 +160,7 @@ def serialise(proof: Proof, manifest: Manifest) -> bytes:
         body["details_encrypted"] = sealed.seal(_padded(details), manifest.data_key, DETAILS_ROLE)
     else:
         body["details"] = details
-    return canonical.to_bytes(body | _mark(body, manifest.data_key))
+    return canonical.to_bytes(body | sealed.mark(body, manifest.data_key, MAC_ROLE))
 
 
 def parse(data: bytes, *, name: ProofName, manifest: Manifest) -> Proof:
@@ -210,15 +208,8 @@ def _padded(details: Json) -> Json:
     return details | {"padding": " " * missing}
 
 
-def _mark(body: Json, data_key: DataKey | None) -> Json:
-    data = canonical.to_bytes(body)
-    if data_key is None:
-        return {"sha256": hashlib.sha256(data).hexdigest()}
-    return {"mac": data_key.mac(MAC_ROLE, data)}
-
-
 def _expect_authentic(found: Json, body: Json, name: ProofName, manifest: Manifest) -> None:
-    expected = _mark(body, manifest.data_key)
+    expected = sealed.mark(body, manifest.data_key, MAC_ROLE)
     for field_name, value in found.items():
         wanted = expected.get(field_name)
         if (value is None) != (wanted is None):

@@ -1,4 +1,4 @@
-"""JSON that is encrypted under a subkey of a backup's data key, as base64 text.
+"""JSON that is encrypted under a subkey of a backup's data key, as base64 text, or marked by it.
 
 12 random bytes of nonce and the canonical JSON under AES-256-GCM, without associated data: what
 it belongs to is said by the MAC around it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +21,14 @@ from ulasis_backup.streams.encryption import CHANGED_HINT
 from ulasis_backup.streams.keys import DataKey
 
 NONCE_BYTES = 12
+
+
+def mark(body: Json, data_key: DataKey | None, role: str) -> Json:
+    """Return what shows whether *body* was changed: a MAC for *role*, a digest without key."""
+    data = canonical.to_bytes(body)
+    if data_key is None:
+        return {"sha256": hashlib.sha256(data).hexdigest()}
+    return {"mac": data_key.mac(role, data)}
 
 
 def seal(value: Json, data_key: DataKey, role: str) -> str:
