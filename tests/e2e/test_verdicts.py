@@ -185,6 +185,19 @@ def test_other_backups_that_need_a_lost_object_are_failed_too(
     assert f"check of {SECOND}" in golden.ok("show", FIRST)["verdict_note"]
 
 
+def test_a_read_for_another_end_fails_what_it_cannot_read_too(
+    golden: Command, context: Context, tmp_path: Path
+) -> None:
+    for name in (FIRST, SECOND, THIRD):
+        say(context, name, Verdict.PROVEN)
+    needed = [load_index(context, named(name)).objects for name in (FIRST, SECOND, THIRD)]
+    (shared,) = needed[0] & needed[1] & needed[2]
+    (path,) = (golden.folder / "objects").rglob(shared)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert golden.run("export", SECOND, "-o", str(tmp_path / "out.sql")).code != 0
+    assert set(listed(golden).values()) == {"failed"}
+
+
 def test_what_a_round_found_good_before_it_was_interrupted_fails_with_its_object(
     golden: Command, context: Context
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from datetime import datetime
 
 from ulasis_backup.errors import BlobMissing, IntegrityError, UlasisError
 from ulasis_backup.events import Notice
@@ -14,6 +16,7 @@ from ulasis_backup.operations.proving import Finding, record
 from ulasis_backup.operations.ranges import RangeReader
 from ulasis_backup.repository import proofs, repository
 from ulasis_backup.repository.manifest import Manifest
+from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.proofs import Check
 
 
@@ -43,6 +46,27 @@ def record_hits(context: Context, found_by: Manifest, lost: AbstractSet[str]) ->
             record(context, manifest, finding)
             message = f"{entry.name} needs the same object, and is failed too"
             context.observe(Notice(message=message, hint=error.hint))
+
+
+def record_loss(
+    context: Context,
+    name: PayloadName,
+    error: UlasisError,
+    lost: AbstractSet[str],
+    *,
+    started: datetime,
+) -> None:
+    """Record the failure of a backup that was read for another end than to check it.
+
+    What was damaged has been set aside: neither it nor others that need the *lost* objects may go
+    on to be called good.
+    """
+    with suppress(UlasisError):
+        manifest = repository.load_trusted(context.repository, name)
+        verdict = proofs.verdict_of(error)
+        found = Finding(check=Check.VERIFY, started=started, verdict=verdict, reason=error.message)
+        record(context, manifest, found)
+        record_hits(context, manifest, lost)
 
 
 def _failing(context: Context, index: Index, lost: AbstractSet[str]) -> Iterator[UlasisError]:

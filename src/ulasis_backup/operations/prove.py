@@ -30,7 +30,7 @@ def prove(context: Context, name: PayloadName, request: ProofRequest) -> Outcome
     if tested.manifest is None:
         return tested
     if tested.problem:
-        # What is damaged was set aside: no other backup has it any more.
+        # No other backup has them any more, whatever was proven before.
         record_hits(context, tested.manifest, tested.lost)
     recorded, problem = record(context, tested.manifest, _finding(tested))
     if recorded:

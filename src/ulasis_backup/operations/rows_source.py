@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ulasis_backup.errors import ServerUnsuitable, SettingsError
+from ulasis_backup.errors import BlobMissing, IntegrityError, ServerUnsuitable, SettingsError
 from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.definers import Redefining, Traits, redefine, traits_of_definition
@@ -31,7 +32,8 @@ from ulasis_backup.mysql.schema import ELSEWHERE
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.compare import Comparison, Place
 from ulasis_backup.operations.compare_rows import Wanted, compare_rows
-from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.context import Context, now
+from ulasis_backup.operations.hits import record_loss
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.operations.movable import sequences_in, unmovable
@@ -185,7 +187,8 @@ class RowsSource:
         total = self.contents.plain.bytes
         observe = context.observe
         observe(PhaseBegan(name="read", subject=str(self.name), total=total, exact=True))
-        longest = check_all(context, self.reader, self.part.tables)
+        with self._loss_recorded(context):
+            longest = check_all(context, self.reader, self.part.tables)
         observe(PhaseEnded(name="read"))
         return replace(self, longest=longest)
 
@@ -201,18 +204,19 @@ class RowsSource:
         made = tuple(
             beside(one, place.target, moves=names.__contains__, there=there) for one in kept
         )
-        way = build_tables(
-            server.login,
-            place.schema,
-            DatabaseContents(
-                definitions=made if place.is_beside else kept, tables=translation.tables
-            ),
-            read=read_named(context, self.reader, self.part.tables),
-            jobs=jobs(context),
-            on_bytes=lambda done: context.observe(BytesMoved(done=done)),
-            way=self.choice.way,
-            count=not compare,
-        )
+        with self._loss_recorded(context):
+            way = build_tables(
+                server.login,
+                place.schema,
+                DatabaseContents(
+                    definitions=made if place.is_beside else kept, tables=translation.tables
+                ),
+                read=read_named(context, self.reader, self.part.tables),
+                jobs=jobs(context),
+                on_bytes=lambda done: context.observe(BytesMoved(done=done)),
+                way=self.choice.way,
+                count=not compare,
+            )
         self._tell_way(context, way)
         return self._contents(tuple(at_home(one, place.target) for one in kept))
 
@@ -252,6 +256,18 @@ class RowsSource:
         self._tell_way(context, way)
         self.finish(context, server, target)
         return self._contents(definitions)
+
+    @contextmanager
+    def _loss_recorded(self, context: Context) -> Iterator[None]:
+        """Record what is set aside by a read: this backup fails, and others that need it."""
+        started = now()
+        try:
+            yield
+        except (IntegrityError, BlobMissing) as error:
+            # Without one it is the target that does not take what is whole here.
+            if lost := self.reader.lost:
+                record_loss(context, self.name, error, lost, started=started)
+            raise
 
     def _tell_way(self, context: Context, way: Way) -> None:
         if way is Way.INSERT and self.choice.way is None:
