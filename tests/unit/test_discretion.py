@@ -20,6 +20,7 @@ from ulasis_backup.observers.discretion import MOST_CHARACTERS, discreet, secret
         ("cannot reach mysql://root:Ada@db1/x", "Ada"),
         ("near 'Ada without an end", "Ada"),
         ("(row 3, first column 'Ada: B': 0123456789ab in the backup, no row now)", "Ada"),
+        ("shop.users, from key 7, Bob: Ada: the object is damaged", "Ada"),
         ("(row 3, first column Ada: no row in the backup, 0123456789ab now)", "Ada"),
         ("t differ (from key 7, Ada to the last key: 0123456789ab in the backup, nothing)", "Ada"),
         ("t differ (from the first key to key Ada: nothing in the backup, 01 now)", "Ada"),

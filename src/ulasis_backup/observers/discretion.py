@@ -21,6 +21,8 @@ _KEYS = re.compile(
     r"(?=: (?:[0-9a-f]{12}|no row|nothing) in the backup)"
 )
 """Where we name the row or the range of keys that differs."""
+_FROM_KEY = re.compile(r"(?s)(, from key ).{0,400}(?=: )")
+"""Where we name the range that cannot be read; a key may hold a colon, too."""
 _LOGIN_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@]+@")
 _SHORTEST_SECRET = 4
 
@@ -32,7 +34,7 @@ def discreet(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     text = _VALUES.sub(rf"\1\2'{HIDDEN}'", _LOGIN_IN_URL.sub(rf"\1{HIDDEN}@", text))
-    text = printable(_KEYS.sub(rf"\1{HIDDEN}", text))
+    text = printable(_KEYS.sub(rf"\1{HIDDEN}", _FROM_KEY.sub(rf"\1{HIDDEN}", text)))
     return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + HIDDEN
 
 
