@@ -258,6 +258,13 @@ def test_assertions_that_hold(shelf: Bench) -> None:
     assert asked(shelf, "SELECT NOW() - INTERVAL 1 HOUR", younger_than="2 hours")[0]
 
 
+def test_an_assertion_about_another_database_is_not_asked_and_named(shelf: Bench) -> None:
+    mistyped = {"name": "mine", "sql": "SELECT 1", "equals": 2, "database": "shopp"}
+    found = shelf.tested(backup_assertions=(Assertion.model_validate(mistyped),))
+    assert (found.verdict, found.assertions) == (Verdict.PROVEN, ())
+    assert "assertion 'mine' was not asked: shopp is not in this backup" in found.notes
+
+
 def test_an_assertion_that_does_not_hold_fails_the_backup(shelf: Bench) -> None:
     assert asked(shelf, "SELECT COUNT(*) FROM orders", between=[101, 200]) == (False, "100")
 

@@ -180,6 +180,7 @@ def _prove(context: Context, manifest: Manifest, request: ProofRequest, run: _Ru
         run.notes += [*rehearsal.notes, *map(left_out_note, details.left_out)]
         with run.phase(ASSERT):
             run.assertions = _ask(context, rehearsal, manifest)
+        run.notes += _not_asked(context, manifest)
     _refuse(run)
     rehearsal.refuse_unproven()
 
@@ -198,6 +199,13 @@ def _ask(context: Context, rehearsal: Rehearsal, manifest: Manifest) -> tuple[As
     )
     context.observe(PhaseEnded(name="ask"))
     return found
+
+
+def _not_asked(context: Context, manifest: Manifest) -> Iterator[str]:
+    """Name the assertions that are about another database: a name may be mistyped."""
+    for one in context.config.settings.backup_assertions:
+        if one.database and one.database not in manifest.header.databases:
+            yield f"assertion {one.name!r} was not asked: {one.database} is not in this backup"
 
 
 def _refuse(run: _Run) -> None:
