@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.portrait import different
+from support.portrait import Portrait, different
 from support.server import Command, command_for
+from support.shelf import context_at
 from support.swapping import (
     HOME,
     child,
@@ -18,9 +19,12 @@ from support.swapping import (
     picture,
     plan_for,
 )
+from ulasis_backup.errors import Refused
 from ulasis_backup.mysql import swap
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.mysql.swap import SwapPlan
+from ulasis_backup.operations import leftovers
 
 pytestmark = pytest.mark.server
 
@@ -115,3 +119,105 @@ def _reader(home: Server, folder: Path) -> Command:
         else "GRANT SELECT ON mysql.proc TO reader@localhost"
     )
     return command_for(home.login, folder, HOME, DB_USER="reader")
+
+
+def test_a_dry_run_leaves_what_was_cut_off_and_an_undo_goes_on_from_it(
+    home: Server, tmp_path: Path
+) -> None:
+    old, _, objects = make_states(home)
+    command = command_for(home.login, tmp_path, HOME, BACKUP_METHOD="rows")
+    name = command.backup()
+    plan = plan_for(home, objects)
+    load_beside(home, plan)
+    child(home.login, plan, tmp_path, "swap", "renamed")
+    for arguments in (("restore", name), ("undo", plan.names.id)):
+        refused = command.run(*arguments, "--dry-run")
+        assert refused.code == 53, refused.said
+        assert swap.incomplete(home, HOME)
+    assert command.ok("undo", plan.names.id, "--yes")["kept_in"] == plan.names.undone
+    assert different(old, picture(home)) == set()
+
+
+def test_an_undo_that_was_cut_off_is_finished_by_the_same_command(
+    home: Server, tmp_path: Path
+) -> None:
+    old, _, plan = _swapped(home)
+    child(home.login, plan, tmp_path, "undo", "renamed")
+    command = command_for(home.login, tmp_path, HOME)
+    assert command.ok("undo", plan.names.id, "--yes")["kept_in"] == plan.names.undone
+    assert different(old, picture(home)) == set()
+
+
+def test_a_restore_that_never_swapped_is_taken_back_by_its_undo(
+    home: Server, tmp_path: Path
+) -> None:
+    old, _, objects = make_states(home)
+    plan = plan_for(home, objects)
+    load_beside(home, plan)
+    child(home.login, plan, tmp_path, "swap", "events off")
+    done = command_for(home.login, tmp_path, HOME).run("undo", plan.names.id, "--yes")
+    assert done.code == 50
+    assert "nothing of it is left" in done.err
+    assert different(old, picture(home)) == set()
+
+
+def test_what_was_half_undone_while_somebody_was_asked_is_not_dropped(
+    home: Server, tmp_path: Path
+) -> None:
+    _, new, plan = _swapped(home)
+
+    def confirm(_: tuple[leftovers.Leftover, ...]) -> bool:
+        child(home.login, plan, tmp_path, "undo", "triggers off")
+        return True
+
+    password = home.login.password.reveal()
+    context = context_at(
+        tmp_path, db_socket=home.login.socket, db_user=home.login.user,
+        **({"db_password": password} if password else {}),
+    )  # fmt: skip
+    with pytest.raises(Refused, match="undoing now"):
+        leftovers.drop_leftovers(context, (), confirm=confirm)
+    assert len(swap.settle(home.login, HOME)) == 1
+    assert different(new, picture(home)) == set()
+
+
+def test_what_foreign_keys_lead_into_is_not_dropped(home: Server, tmp_path: Path) -> None:
+    _, _, plan = _swapped(home)
+    home.run(f"CREATE DATABASE {HOME}__x")
+    home.run(
+        f"CREATE TABLE {HOME}__x.child (id INT PRIMARY KEY, c INT, CONSTRAINT inwards "
+        f"FOREIGN KEY (c) REFERENCES {plan.names.before}.customers (id))"
+    )
+    command = command_for(home.login, tmp_path, HOME)
+    refused = command.run("drop-leftovers", "--yes")
+    assert refused.code == 50
+    assert "inwards" in refused.err
+    home.run(f"DROP TABLE {HOME}__x.child")
+    assert command.ok("drop-leftovers", "--yes")["dropped"]
+
+
+def test_a_journal_of_a_newer_version_stands_in_the_way_of_its_own_database_alone(
+    home: Server, tmp_path: Path
+) -> None:
+    _, _, plan = _swapped(home)
+    home.run(
+        f"UPDATE {plan.names.before}.__ulasis_journal SET body = REPLACE(body, %s, %s)",
+        ('"version": 1', '"version": 99'),
+    )
+    command = command_for(home.login, tmp_path, HOME)
+    listed = command.ok("list", "--leftovers")["leftovers"]
+    assert [(one["id"], one["state"]) for one in listed] == [(plan.names.id, "newer")]
+    assert command.ok("drop-leftovers", "--yes")["dropped"] == []
+    refused = command.run("drop-leftovers", plan.names.id, "--yes")
+    assert (refused.code, "newer version" in refused.err) == (50, True)
+    refused = command.run("settle")
+    assert (refused.code, "is of version 99" in refused.err) == (50, True)
+
+
+def _swapped(home: Server) -> tuple[Portrait, Portrait, SwapPlan]:
+    """Return portraits of the old and the new state, which is there, and the plan."""
+    old, new, objects = make_states(home)
+    plan = plan_for(home, objects)
+    load_beside(home, plan)
+    swap.swap(home.login, plan, wait=20)
+    return old, new, plan

@@ -313,6 +313,76 @@ def test_what_cannot_be_created_is_named_and_can_be_undone(one_home: Server) -> 
     assert different(old, picture(one_home)) == set()
 
 
+def test_a_trigger_that_cannot_be_created_leaves_both_ways_open(home: Server) -> None:
+    old, _, objects = make_states(home)
+    broken = tuple(
+        one if one.name != "orders_ad" else replace(one, text=one.text + b", @x = NEW.id")
+        for one in objects
+    )
+    plan = plan_for(home, broken)
+    load_beside(home, plan)
+    with pytest.raises(SwapIncomplete, match="orders_ad"):
+        swap.swap(home.login, plan, wait=20)
+    assert swap.incomplete(home, HOME)
+    with pytest.raises(SwapIncomplete, match="orders_ad"):
+        swap.settle(home.login, HOME)
+    assert swap.settle(home.login, HOME, leaving=plan.names.id) == ()
+    swap.undo(home.login, plan.names, wait=20)
+    assert different(old, picture(home)) == set()
+
+
+def test_keys_that_came_since_are_refused_by_an_undo_they_would_go_astray(home: Server) -> None:
+    _, new, objects = make_states(home)
+    plan = plan_for(home, objects)
+    load_beside(home, plan)
+    swap.swap(home.login, plan, wait=20)
+    home.run(f"CREATE DATABASE {HOME}__x")
+    home.run(
+        f"CREATE TABLE {HOME}__x.child (id INT PRIMARY KEY, c INT, CONSTRAINT inwards "
+        f"FOREIGN KEY (c) REFERENCES {HOME}.customers (id))"
+    )
+    with pytest.raises(Refused, match="inwards") as refused:
+        swap.undo(home.login, plan.names, wait=20)
+    assert "in-place" not in refused.value.hint
+    assert different(new, picture(home)) == set()
+    assert not swap.incomplete(home, HOME)
+
+
+def test_a_trigger_that_took_the_name_of_an_old_one_is_refused_by_an_undo(home: Server) -> None:
+    make_states(home)
+    home.run(f"CREATE TRIGGER {HOME}.on_plain BEFORE INSERT ON plain FOR EACH ROW SET @x = 1")
+    names = beside.new_names(HOME)
+    plan = swap.SwapPlan(names=names, tables=frozenset({"plain"}))
+    swap.prepare(home, plan)
+    home.run(f"CREATE TABLE {quote(names.restore)}.plain (id INT PRIMARY KEY)")
+    swap.swap(home.login, plan, wait=20)
+    home.run(f"CREATE TRIGGER {HOME}.on_plain BEFORE INSERT ON audit FOR EACH ROW SET @x = 1")
+    between = picture(home)
+    with pytest.raises(Refused, match="on_plain is on table audit"):
+        swap.undo(home.login, names, wait=20)
+    assert different(between, picture(home)) == set()
+    home.run(f"DROP TRIGGER {HOME}.on_plain")
+    swap.undo(home.login, names, wait=20)
+    assert "trigger on_plain" in picture(home)
+
+
+def test_a_database_of_the_same_name_in_other_letters_is_another_one(home: Server) -> None:
+    if home.value("SELECT @@lower_case_table_names") != 0:
+        pytest.skip("this server takes both names for one")
+    _, _, objects = make_states(home)
+    other = HOME.upper()
+    home.run(f"CREATE DATABASE {other}")
+    try:
+        home.run(
+            f"CREATE TABLE {other}.child (id INT PRIMARY KEY, c INT, CONSTRAINT inwards "
+            f"FOREIGN KEY (c) REFERENCES {HOME}.customers (id))"
+        )
+        with pytest.raises(Refused, match="inwards"):
+            swap.prepare(home, plan_for(home, objects))
+    finally:
+        home.run(f"DROP DATABASE {other}")
+
+
 def _write(login: Login, stop: threading.Event) -> None:
     while not stop.is_set():
         # A deadlock with the swap is what any DDL may bring.

@@ -31,6 +31,9 @@ OURS = frozenset({JOURNAL, WAITING, MOVED, GATE})
 LONGEST_NAME = 64
 """Characters, not bytes: as long as the server lets a schema's name be."""
 
+SHORTEST_HEAD = LONGEST_NAME - len("__restore_") - 8
+"""Characters of the database's name that are in the names of all schemas beside it."""
+
 _ID = re.compile(r"[0-9a-f]{8}")
 _BESIDE = re.compile(
     r"(?P<head>.+)__(?P<kind>restore|before|undone)_(?P<id>[0-9a-f]{8})", re.DOTALL

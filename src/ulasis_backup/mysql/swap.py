@@ -10,7 +10,7 @@ or the server's, ``settle`` makes the whole database exactly the old or exactly 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -21,7 +21,12 @@ from ulasis_backup.mysql.beside import MOVED, WAITING, Names
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.journal import Journal, Moves, State
 from ulasis_backup.mysql.server import Server, connect, locked, quote
-from ulasis_backup.mysql.swap_checks import refuse_taken_names, refuse_triggers, refuse_unmovable
+from ulasis_backup.mysql.swap_checks import (
+    refuse_taken_names,
+    refuse_triggers,
+    refuse_undo,
+    refuse_unmovable,
+)
 from ulasis_backup.mysql.swap_move import OnPhase
 from ulasis_backup.mysql.swap_objects import Scope, read_objects, read_triggers
 from ulasis_backup.mysql.swap_sessions import swap_session, wait_for_others
@@ -35,9 +40,11 @@ from ulasis_backup.mysql.swap_steps import (
     make_mark,
     move_tables,
     now,
+    past_the_move,
     put_back,
     put_new_triggers,
     set_options,
+    swap_incomplete,
     tables_in,
 )
 from ulasis_backup.mysql.swap_written import Written, written_since
@@ -152,12 +159,7 @@ def swap(login: Login, plan: SwapPlan, *, wait: float, on_phase: OnPhase = _noth
         on_phase("journal")
         make_mark(control, begun)
         on_phase("mark")
-        try:
-            move_tables(login, control, begun, wait=wait, on_phase=on_phase)
-        except BaseException:
-            with contextlib.suppress(UlasisError):
-                _recover(login, control, begun)
-            raise
+        _move(login, control, begun, wait=wait, on_phase=on_phase)
         notes = finish(control, begun, on_phase)
     return Swapped(
         names=plan.names, moved_out=begun.swap.out, moved_in=begun.swap.into, notes=notes
@@ -195,12 +197,7 @@ def undo(login: Login, names: Names, *, wait: float, on_phase: OnPhase = _nothin
         control.run(f"CREATE DATABASE IF NOT EXISTS {quote(names.undone)}")
         make_mark(control, begun)
         on_phase("mark")
-        try:
-            move_tables(login, control, begun, wait=wait, on_phase=on_phase)
-        except BaseException:
-            with contextlib.suppress(UlasisError):
-                _recover(login, control, begun)
-            raise
+        _move(login, control, begun, wait=wait, on_phase=on_phase)
         notes = finish(control, begun, on_phase)
     return Undone(
         names=names,
@@ -244,12 +241,7 @@ def settle(
             if not pending(server, database) and not beside.mark(server, database):
                 return ()
         held.enter_context(locked(server, database))
-        open_ones = [
-            one
-            for one in pending(server, database)
-            if one.names.id != leaving or one.state is not State.OBJECTS
-        ]
-        done = tuple(_settle(login, one) for one in open_ones)
+        done = tuple(_settle_all(login, pending(server, database), leaving))
         mark = beside.mark(server, database) if not pending(server, database) else ""
     if mark:
         raise _without_journal(database, mark)
@@ -275,8 +267,24 @@ def incomplete(server: Server, database: str) -> bool:
     return beside.mark(server, database) != ""
 
 
-def _recover(login: Login, control: Server, begun: Journal) -> None:
-    """Put back what was taken off, if the tables have not moved; by another session if need be."""
+def _move(login: Login, control: Server, begun: Journal, *, wait: float, on_phase: OnPhase) -> None:
+    """Move the tables, or leave all as it was; SwapIncomplete if they moved, and not all came."""
+    try:
+        move_tables(login, control, begun, wait=wait, on_phase=on_phase)
+    except BaseException as error:
+        moved: Journal | None = None
+        with contextlib.suppress(UlasisError):
+            moved = _recover(login, control, begun)
+        if moved and isinstance(error, ServerError):
+            raise swap_incomplete(moved, error) from error
+        raise
+
+
+def _recover(login: Login, control: Server, begun: Journal) -> Journal | None:
+    """Put back what was taken off, if the tables have not moved; by another session if need be.
+
+    Returns the journal as it is then if they have.
+    """
     with contextlib.ExitStack() as held:
         try:
             control.run("SELECT 1")
@@ -284,8 +292,10 @@ def _recover(login: Login, control: Server, begun: Journal) -> None:
             control = held.enter_context(swap_session(login, begun.names.database, 0))
         # A RENAME whose session was cut off may still come to its end.
         wait_for_others(control, begun.names.database, _sessions(begun))
-        if is_before_the_move(control, begun):
-            put_back(login, control, begun)
+        if not is_before_the_move(control, begun):
+            return past_the_move(control, begun)
+        put_back(login, control, begun)
+        return None
 
 
 def _sessions(begun: Journal) -> int:
@@ -293,6 +303,19 @@ def _sessions(begun: Journal) -> int:
     moves = begun.undo if is_undo(begun) else begun.swap
     triggers = sum(d.kind == ObjectKind.TRIGGER for d in (*begun.old, *begun.new, *begun.undone))
     return len(moves.out) + triggers + SESSIONS
+
+
+def _settle_all(login: Login, begun: tuple[Journal, ...], leaving: str) -> Iterator[Settled]:
+    for one in begun:
+        is_left = one.names.id == leaving and not is_undo(one)
+        if is_left and one.state is State.OBJECTS:
+            continue
+        try:
+            yield _settle(login, one)
+        except SwapIncomplete:
+            # Its tables have moved, which is all that an undo needs.
+            if not is_left:
+                raise
 
 
 def _settle(login: Login, begun: Journal) -> Settled:
@@ -386,6 +409,7 @@ def _planned_undo(server: Server, begun: Journal) -> Journal:
     undone = read_objects(server, names.database, Scope(tables=_undo_scope(begun)))
     undone = _without(undone, begun.kept)
     refuse_triggers(server, names, undone, begun.old)
+    refuse_undo(server, names, _undo_scope(begun), begun.old)
     mark = f"{quote(names.database)}."
     if beside.mark(server, names.database) == MOVED:
         # Behind the move of an undo, and only there, it shall say so again.

@@ -38,6 +38,20 @@ def refuse_unmovable(server: Server, names: Names, tables: frozenset[str] | None
     _refuse_keys(server, names, tables)
 
 
+def refuse_undo(
+    server: Server, names: Names, tables: frozenset[str] | None, old: Iterable[Definition]
+) -> None:
+    """Raise Refused or ServerUnsuitable if what came since stands against swapping back.
+
+    *tables* are those that are meant, *old* the objects that come back.
+    """
+    again = "then undo again"
+    _refuse_engines(server, names.database, tables, hint=f"move it away, {again}")
+    _refuse_keys(server, names, tables, hint=f"drop these keys, {again}, and make them anew")
+    if tables is not None:
+        refuse_taken_names(server, names, tables, old, hint=f"drop that trigger, {again}")
+
+
 def refuse_triggers(
     server: Server, names: Names, old: Iterable[Definition], new: Iterable[Definition]
 ) -> None:
@@ -63,7 +77,12 @@ def refuse_triggers(
 
 
 def refuse_taken_names(
-    server: Server, names: Names, tables: frozenset[str], new: Iterable[Definition]
+    server: Server,
+    names: Names,
+    tables: frozenset[str],
+    new: Iterable[Definition],
+    *,
+    hint: str = f"name that table in --tables too, or {IN_PLACE}",
 ) -> None:
     """Raise Refused where triggers that stay have the names of *new* ones."""
     rows = server.query(
@@ -75,7 +94,7 @@ def refuse_taken_names(
     for one in new:
         if one.kind == ObjectKind.TRIGGER and one.name in staying:
             message = f"trigger {one.name} is on table {staying[one.name]} now, which stays"
-            raise Refused(message, hint=f"name that table in --tables too, or {IN_PLACE}")
+            raise Refused(message, hint=hint)
 
 
 def missing_for_swap(server: Server, names: Names) -> tuple[Missing, ...]:
@@ -115,7 +134,9 @@ def _refuse_ours(server: Server, database: str) -> None:
         raise Refused(message, hint="`ulasis-backup settle` finishes it or takes it back")
 
 
-def _refuse_engines(server: Server, database: str, tables: frozenset[str] | None) -> None:
+def _refuse_engines(
+    server: Server, database: str, tables: frozenset[str] | None, *, hint: str = IN_PLACE
+) -> None:
     for table in schema.catalogue(server, database).tables:
         engine = (table.engine or "").lower()
         if (tables is not None and table.name not in tables) or table.is_sequence:
@@ -125,10 +146,12 @@ def _refuse_engines(server: Server, database: str, tables: frozenset[str] | None
             raise Refused(message, hint="repair or drop it, then again")
         if engine in UNMOVABLE or (not server.is_mariadb and engine != "innodb"):
             message = f"table {database}.{table.name} ({table.engine}) does not move with others"
-            raise ServerUnsuitable(message, hint=IN_PLACE)
+            raise ServerUnsuitable(message, hint=hint)
 
 
-def _refuse_keys(server: Server, names: Names, tables: frozenset[str] | None) -> None:
+def _refuse_keys(
+    server: Server, names: Names, tables: frozenset[str] | None, *, hint: str = ""
+) -> None:
     """Refuse foreign keys between what moves and what stays: they would follow what moves."""
     home = names.database
     rows = server.query(
@@ -138,8 +161,11 @@ def _refuse_keys(server: Server, names: Names, tables: frozenset[str] | None) ->
         (home, home),
     )
 
+    is_exact = str(server.value("SELECT @@lower_case_table_names")) == "0"
+
     def moves(database: str, table: str) -> bool:
-        return database.casefold() == home.casefold() and (tables is None or table in tables)
+        is_home = database == home or (not is_exact and database.casefold() == home.casefold())
+        return is_home and (tables is None or table in tables)
 
     crossing = [
         f"{key} of {child[0]}.{child[1]} to {parent[0]}.{parent[1]}"
@@ -149,5 +175,5 @@ def _refuse_keys(server: Server, names: Names, tables: frozenset[str] | None) ->
     ]
     if crossing:
         message = f"foreign keys join what is replaced with what stays: {'; '.join(crossing[:3])}"
-        hint = IN_PLACE if tables is None else f"name all of them in --tables, or {IN_PLACE}"
-        raise Refused(message, hint=hint)
+        way = IN_PLACE if tables is None else f"name all of them in --tables, or {IN_PLACE}"
+        raise Refused(message, hint=hint or way)

@@ -141,16 +141,29 @@ def put_back(login: Login, control: Server, begun: Journal) -> Journal:
 
 
 def put_new_triggers(login: Login, control: Server, begun: Journal) -> None:
-    """Put the triggers on tables that have moved, each table's under a lock."""
+    """Put the triggers on tables that have moved, each table's under a lock.
+
+    Raises SwapIncomplete where one cannot be created: an undo can go on from there.
+    """
+    begun = past_the_move(control, begun)
     one, home = side(begun), begun.names.database
     triggers = tuple(d for d in one.on if d.kind == ObjectKind.TRIGGER)
-    _put_triggers(login, control, home, triggers=triggers, tables=one.moves.into)
+    try:
+        _put_triggers(login, control, home, triggers=triggers, tables=one.moves.into)
+    except ServerError as error:
+        raise swap_incomplete(begun, error) from error
+
+
+def past_the_move(control: Server, begun: Journal) -> Journal:
+    """Write down that the tables have moved: from here on it is about objects alone."""
+    state = State.UNDO_OBJECTS if is_undo(begun) else State.OBJECTS
+    return journal.advance(control, begun, state)
 
 
 def finish(control: Server, begun: Journal, on_phase: OnPhase) -> tuple[str, ...]:
     """Create what belongs to the tables that have moved, and end; raises SwapIncomplete."""
     undoing, names = is_undo(begun), begun.names
-    begun = journal.advance(control, begun, State.UNDO_OBJECTS if undoing else State.OBJECTS)
+    begun = past_the_move(control, begun)
     one = side(begun)
     try:
         _point_defaults(control, names.database, one.in_schema)
@@ -159,7 +172,7 @@ def finish(control: Server, begun: Journal, on_phase: OnPhase) -> tuple[str, ...
         if begun.tables is None:
             notes = reconcile(control, names.database, one.on, known=one.off)
     except ServerError as error:
-        raise _incomplete(begun, error) from error
+        raise swap_incomplete(begun, error) from error
     on_phase("objects")
     _drop_mark(control, begun)
     if undoing:
@@ -322,7 +335,8 @@ def _keep_mark(control: Server, begun: Journal) -> None:
         control.run(f"RENAME TABLE {home}.{quote(WAITING)} TO {home}.{quote(MOVED)}")
 
 
-def _incomplete(begun: Journal, error: ServerError) -> SwapIncomplete:
+def swap_incomplete(begun: Journal, error: ServerError) -> SwapIncomplete:
+    """Return the error that says which tables are there, and what leads on from here."""
     names = begun.names
     what = "old" if is_undo(begun) else "restored"
     message = (

@@ -9,7 +9,13 @@ import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ulasis_backup.errors import ConfirmationNeeded, Refused, ServerError, SwapIncomplete
+from ulasis_backup.errors import (
+    ConfirmationNeeded,
+    Refused,
+    ServerError,
+    SwapIncomplete,
+    UlasisError,
+)
 from ulasis_backup.events import Notice
 from ulasis_backup.mysql import beside, journal, swap
 from ulasis_backup.mysql.beside import Names
@@ -19,6 +25,9 @@ from ulasis_backup.operations.context import Context, chosen_databases
 
 UNKNOWN = "unknown"
 """The state of schemas whose journal is gone, or may not be read."""
+
+NEWER = "newer"
+"""The state of schemas whose journal a newer version of ours wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +50,15 @@ class Leftover:
     @property
     def incomplete(self) -> bool:
         """Tell whether the database is between an old and a new state."""
-        return self.state != UNKNOWN and State(self.state).is_incomplete
+        return self.state in list(State) and State(self.state).is_incomplete
 
 
 def leftovers(server: Server) -> tuple[Leftover, ...]:
     """Return what restores left on *server*, as far as the session may see it, oldest first."""
     by_id: dict[tuple[str, str], list[beside.Parsed]] = {}
     for one in beside.all_schemas(server):
-        by_id.setdefault((one.head, one.id), []).append(one)
+        # Names are cut where they are long, by one letter more for one kind than for another.
+        by_id.setdefault((one.head[: beside.SHORTEST_HEAD], one.id), []).append(one)
     found = [_leftover(server, parts) for parts in by_id.values()]
     return tuple(sorted(found, key=lambda one: (one.at, one.database, one.id)))
 
@@ -70,12 +80,34 @@ def settle(context: Context, databases: Iterable[str] | None = None) -> tuple[sw
         if databases is None:
             have = {one.database for one in leftovers(server)}
             databases = sorted({*chosen_databases(context.config, server), *have})
+    failed: UlasisError | None = None
     for database in databases:
-        for one in swap.settle(login, database):
+        try:
+            found = swap.settle(login, database)
+        except UlasisError as error:
+            # One that is being restored just now, say, is no reason to leave others half done.
+            failed = failed or error
+            continue
+        for one in found:
             message = f"a restore of {database} ({one.note}) that was cut off is {one.outcome}"
             context.observe(Notice(message=message, hint="; ".join(one.notes)))
             done.append(one)
+    if failed:
+        raise failed
     return tuple(done)
+
+
+def expect_settled(server: Server, database: str, *, leaving: str = "") -> None:
+    """Raise SwapIncomplete where *database* is between two states: who only looks leaves it so.
+
+    The restore *leaving* does not count if nothing but objects is missing.
+    """
+    for one in swap.pending(server, database):
+        is_left = one.names.id == leaving and one.state is State.OBJECTS
+        if one.state.is_incomplete and not is_left:
+            message = f"swap incomplete: restore {one.names.id} of {database} is {one.state}"
+            hint = "`ulasis-backup settle` finishes it or takes it back; then again"
+            raise SwapIncomplete(message, hint=hint)
 
 
 def need_whole(context: Context, databases: Iterable[str]) -> None:
@@ -110,10 +142,23 @@ def drop_leftovers(
         if not confirm(chosen):
             message = f"{len(chosen)} leftovers of restores would be dropped for good"
             raise ConfirmationNeeded(message, hint="say yes, or use --yes")
-        for one in chosen:
-            with locked(server, one.database):
-                _drop(server, one)
-    return chosen
+        return tuple(_drop_locked(server, one) for one in chosen)
+
+
+def _drop_locked(server: Server, one: Leftover) -> Leftover:
+    """Drop *one*, unless it was undone, or half undone, while somebody was asked."""
+    with locked(server, one.database):
+        found = [now for now in leftovers(server) if now.id == one.id]
+        for now in found:
+            if now.database == one.database and (now.state, now.schemas) != (
+                one.state,
+                one.schemas,
+            ):
+                message = f"restore {one.id} of {one.database} is {now.state} now: nothing dropped"
+                raise Refused(message, hint="look at `ulasis-backup list --leftovers`, then again")
+        _refuse_keys(server, one.schemas)
+        _drop(server, one)
+    return one
 
 
 def _chosen(found: tuple[Leftover, ...], wanted: tuple[str, ...]) -> tuple[Leftover, ...]:
@@ -126,10 +171,28 @@ def _chosen(found: tuple[Leftover, ...], wanted: tuple[str, ...]) -> tuple[Lefto
         raise Refused(message, hint="`ulasis-backup list --leftovers` shows what there is")
     chosen = tuple(one for one in found if one.id in wanted)
     for one in chosen:
+        if one.state == NEWER:
+            message = f"the journal of restore {one.id} of {one.database} is of a newer version"
+            raise Refused(message, hint=journal.NEWER_HINT)
         if one.incomplete or one.state == State.LOADING:
             message = f"restore {one.id} of {one.database} is {one.state}"
             raise Refused(message, hint="`ulasis-backup settle` finishes it or takes it back")
     return chosen
+
+
+def _refuse_keys(server: Server, schemas: tuple[str, ...]) -> None:
+    """Raise Refused where foreign keys from elsewhere would be left without their parents."""
+    marks = ", ".join(["%s"] * len(schemas))
+    rows = server.query(
+        "SELECT DISTINCT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_SCHEMA "  # noqa: S608 (placeholders)
+        "FROM information_schema.KEY_COLUMN_USAGE "
+        f"WHERE REFERENCED_TABLE_SCHEMA IN ({marks}) AND TABLE_SCHEMA NOT IN ({marks})",
+        (*schemas, *schemas),
+    )
+    if rows:
+        keys = "; ".join(f"{key} of {where}.{table}" for key, where, table, _ in rows[:3])
+        message = f"foreign keys lead into {rows[0][3]}: {keys}"
+        raise Refused(message, hint="drop these keys, or `ulasis-backup undo`; then again")
 
 
 def _drop(server: Server, one: Leftover) -> None:
@@ -141,8 +204,9 @@ def _drop(server: Server, one: Leftover) -> None:
 
 
 def _leftover(server: Server, parts: list[beside.Parsed]) -> Leftover:
-    found = _journal(server, parts)
-    names = found.names if found else Names(database=parts[0].head, id=parts[0].id)
+    found, state = _journal(server, parts)
+    head = max((one.head for one in parts), key=len)
+    names = found.names if found else Names(database=head, id=parts[0].id)
     schemas = tuple(sorted(one.schema for one in parts))
     tables, size = _size(server, schemas)
     return Leftover(
@@ -151,20 +215,25 @@ def _leftover(server: Server, parts: list[beside.Parsed]) -> Leftover:
         schemas=schemas,
         tables=tables,
         bytes=size,
-        state=found.state if found else UNKNOWN,
+        state=state,
         at=(found.swapped_at or found.made_at) if found else "",
         note=found.note if found else "",
     )
 
 
-def _journal(server: Server, parts: list[beside.Parsed]) -> Journal | None:
+def _journal(server: Server, parts: list[beside.Parsed]) -> tuple[Journal | None, str]:
+    """Return the journal that is in one of *parts*, and its state."""
     for one in parts:
         if one.kind in ("before", "undone"):
-            with contextlib.suppress(ServerError):
+            try:
                 found = journal.read(server, one.schema)
-                if found:
-                    return found
-    return None
+            except Refused:
+                return None, NEWER
+            except ServerError:
+                continue
+            if found:
+                return found, found.state
+    return None, UNKNOWN
 
 
 def _size(server: Server, schemas: tuple[str, ...]) -> tuple[int, int]:

@@ -32,6 +32,7 @@ from ulasis_backup.operations.context import Context, now, reading
 from ulasis_backup.operations.definers import settle_definers
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import BackupRequest
+from ulasis_backup.operations.leftovers import expect_settled
 from ulasis_backup.operations.neighbours import in_order, refuse_unmet
 from ulasis_backup.operations.preflight import check_target, refuse_small_packet
 from ulasis_backup.operations.restore_beside import (
@@ -196,9 +197,7 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
     target = request.target or source.database
     server = stack.enter_context(connect(context.config.writing))
     stack.enter_context(locked(server, target))
-    for settled in swap.settle(server.login, target, server=server):
-        message = f"an earlier restore of {target} ({settled.note}) was {settled.outcome}"
-        context.observe(Notice(message=message))
+    _settle(context, server, target, dry_run=request.dry_run)
     source, settled_definers = settle_definers(server, source, request.definers)
     opened.sources[number] = source
     notices = (
@@ -218,6 +217,16 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
         # Nor is there a later for views that read each other's databases.
         refuse_unmet(server, source.needs().neighbours, coming=opened.held(number))
     return _Work(request=request, server=server, source=source, plan=plan, started=opened.started)
+
+
+def _settle(context: Context, server: Server, target: str, *, dry_run: bool) -> None:
+    """Finish or take back what was left there; a dry run touches nothing: SwapIncomplete then."""
+    if dry_run:
+        expect_settled(server, target)
+        return
+    for settled in swap.settle(server.login, target, server=server):
+        message = f"an earlier restore of {target} ({settled.note}) was {settled.outcome}"
+        context.observe(Notice(message=message))
 
 
 def _open(context: Context, request: RestoreRequest) -> Source:

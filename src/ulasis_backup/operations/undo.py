@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ulasis_backup.errors import ConfirmationNeeded, Refused
-from ulasis_backup.events import PhaseBegan, PhaseEnded
+from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.mysql import swap
 from ulasis_backup.mysql.beside import Names
-from ulasis_backup.mysql.journal import State
+from ulasis_backup.mysql.journal import Journal, State
 from ulasis_backup.mysql.server import Server, connect, locked
 from ulasis_backup.operations.context import Context, chosen_databases
-from ulasis_backup.operations.leftovers import Leftover, leftovers
+from ulasis_backup.operations.leftovers import Leftover, expect_settled, leftovers
 
 Confirm = Callable[["UndoPlan"], bool]
 
@@ -49,10 +49,14 @@ def undo(
     with connect(login) as server:
         found = _chosen(context, server, wanted)
         with locked(server, found.database):
-            swap.settle(login, found.database, server=server, leaving=found.id)
-            plan = _plan(server, Names(database=found.database, id=found.id))
+            names = Names(database=found.database, id=found.id)
             if dry_run:
-                return UndoDone(plan=plan)
+                expect_settled(server, found.database, leaving=found.id)
+                return UndoDone(plan=_plan(server, names))
+            finished = _settled(context, server, names)
+            if finished:
+                return finished
+            plan = _plan(server, names)
             if not confirm(plan):
                 message = f"{found.database} would be what it was before {plan.at or 'a restore'}"
                 hint = "say yes, or use --yes; --dry-run shows the plan"
@@ -64,8 +68,38 @@ def undo(
     return UndoDone(plan=plan, undone=done)
 
 
+def _settled(context: Context, server: Server, names: Names) -> UndoDone | None:
+    """Settle what was cut off; return the undo of *names* if that was it, and is finished now.
+
+    Raises Refused where it was taken back before its tables had moved: nothing is left to undo.
+    """
+    begun = swap.read_journal(server, names)
+    login, database = context.config.writing, names.database
+    for one in swap.settle(login, database, server=server, leaving=names.id):
+        message = f"a restore of {database} ({one.note}) that was cut off is {one.outcome}"
+        context.observe(Notice(message=message, hint="; ".join(one.notes)))
+        if one.names.id != names.id:
+            continue
+        if one.outcome is swap.Outcome.ROLLED_BACK:
+            message = f"restore {names.id} of {database} was cut off, and nothing of it is left"
+            raise Refused(message, hint=f"{database} is what it was before it")
+        if one.outcome is swap.Outcome.UNDO_FINISHED:
+            undone = swap.Undone(
+                names=names, moved_out=begun.undo.out, moved_in=begun.undo.into, notes=one.notes
+            )
+            return UndoDone(plan=_planned(begun), undone=undone)
+    return None
+
+
+def _planned(begun: Journal) -> UndoPlan:
+    return UndoPlan(
+        names=begun.names, note=begun.note, at=begun.swapped_at,
+        back=begun.undo.into, aside=begun.undo.out, written=(), unknown=begun.undo.out,
+    )  # fmt: skip
+
+
 def _chosen(context: Context, server: Server, wanted: str) -> Leftover:
-    undoable = {State.DONE, State.OBJECTS, State.UNDOING, State.UNDO_OBJECTS}
+    undoable = {*State} - {State.LOADING, State.UNDONE}
     found = [one for one in leftovers(server) if one.state in undoable]
     if wanted:
         chosen = [one for one in found if one.id == wanted]
