@@ -109,6 +109,45 @@ def test_a_restore_swaps_and_keeps_what_was_there(
 
 
 @BOTH
+def test_an_event_that_has_run_does_not_run_again(
+    server: Server, database: str, command: Command, method: str
+) -> None:
+    run_all(
+        server,
+        database,
+        [
+            "CREATE TABLE ran (id INT PRIMARY KEY AUTO_INCREMENT, what VARCHAR(9))",
+            *(
+                f"CREATE EVENT {name} ON SCHEDULE AT CURRENT_TIMESTAMP + INTERVAL {seconds} SECOND "
+                f"ON COMPLETION {kept} DO INSERT INTO ran (what) VALUES ('{name}')"
+                for name, seconds, kept in (
+                    ("gone", 3, "NOT PRESERVE"), ("stays", 3, "PRESERVE"),
+                    ("to_come", 9999, "NOT PRESERVE"),
+                )
+            ),
+        ],
+    )  # fmt: skip
+    name = command.having(BACKUP_METHOD=method).backup()
+    time.sleep(3)
+    server.run("SET GLOBAL event_scheduler = ON")
+    try:
+        done = command.run("restore", name, "--yes", "--skip-pre-restore-backup")
+        time.sleep(1)
+        ran = server.query(f"SELECT what FROM {quote(database)}.ran")
+        states = server.query(
+            "SELECT EVENT_NAME, STATUS FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s "
+            "ORDER BY 1",
+            (database,),
+        )
+    finally:
+        server.run("SET GLOBAL event_scheduler = OFF")
+    assert done.code == 0, done.said
+    assert "event gone: the time at which it was to run once is over" in done.err
+    assert ran == []
+    assert states == [("gone", "DISABLED"), ("stays", "DISABLED"), ("to_come", "ENABLED")]
+
+
+@BOTH
 @pytest.mark.parametrize("name", SERVERS[1:])
 def test_a_restore_swaps_on_other_servers_too(
     start: Callable[[str], ScratchServer], tmp_path: Path, name: str, method: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from ulasis_backup.errors import LoadFailed
 from ulasis_backup.model import ObjectKind
@@ -63,6 +64,7 @@ _STATUS = re.compile(
     rb"(?: COMMENT '(?:[^'\\]|\\.|'')*')? DO ",
     re.DOTALL,
 )
+_ONCE = re.compile(rb" ON SCHEDULE AT '(?P<at>[0-9:. -]+)' ")
 _COLLATED = re.compile(
     rb"(?P<column>`(?:[^`]|``)*` [a-z]+"
     rb"(?:\((?:[0-9]+|(?:,?'(?:[^'\\]|\\.|'')*')+)\))?) COLLATE \w+",
@@ -109,6 +111,27 @@ def enable_events(server: Server, database: str, definitions: Iterable[Definitio
                 named = b"DEFINER=%s " % definer if definer else b""
                 sql = b"ALTER %sEVENT %s ENABLE" % (named, quote_bytes(event.name))
                 server.run_bytes(_in_charset(server, sql, event.charset_client))
+
+
+def switch_off_past(
+    server: Server, definitions: Iterable[Definition]
+) -> tuple[tuple[Definition, ...], tuple[str, ...]]:
+    """Return *definitions* with events that have nothing to wait for any more disabled, and these.
+
+    One that was to run once, at a time that is over, would run at once: a second time, for where
+    it comes from it has done so.
+    """
+    out: list[Definition] = []
+    off: list[str] = []
+    for one in definitions:
+        match = _status(one) if one.kind == ObjectKind.EVENT else None
+        if match and match["status"] == b"ENABLE" and _is_over(server, one, match[0]):
+            off.append(one.name)
+            begin, end = match.span("status")
+            text = one.text[:begin] + b"DISABLE" + one.text[end:]
+            one = replace(one, text=text, extra={**one.extra, "status": "DISABLED"})  # noqa: PLW2901 (the same one)
+        out.append(one)
+    return tuple(out), tuple(off)
 
 
 def run(server: Server, database: str, statement: bytes) -> None:
@@ -207,6 +230,15 @@ def without_own_collations(text: bytes) -> bytes:
 def _status(event: Definition) -> re.Match[bytes] | None:
     head = _HEAD.match(event.text)
     return _STATUS.match(event.text, head.end()) if head else None
+
+
+def _is_over(server: Server, event: Definition, schedule: bytes) -> bool:
+    """Tell whether the only time at which *event* runs is over; the server knows its zone."""
+    once = _ONCE.match(schedule)
+    if once is None:
+        return False
+    sql = "SELECT CONVERT_TZ(%s, %s, '+00:00') < UTC_TIMESTAMP()"
+    return bool(server.value(sql, (once["at"].decode(), event.time_zone or "SYSTEM")))
 
 
 def _put(server: Server, sequence: Definition) -> None:

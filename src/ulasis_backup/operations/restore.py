@@ -43,6 +43,7 @@ from ulasis_backup.operations.restore_beside import (
     load_beside,
     swap_in,
     take_back,
+    without_past_events,
 )
 from ulasis_backup.operations.restore_in_place import replace_in_place, undo_command
 from ulasis_backup.operations.restore_plan import (
@@ -335,6 +336,7 @@ def _put_in_one(context: Context, works: Sequence[_Work], number: int) -> None:
             context, work.server, work.source, plan=work.plan, safety=work.safety
         )
         return
+    work.loaded = without_past_events(context, work.server, work.loaded)
     after = frozenset(one.plan.target for one in works[number + 1 :])
     late = frozenset((one.plan.target, view.name) for one in works for view in one.later)
     work.later = later_views(work.loaded, after, late)

@@ -10,9 +10,9 @@ from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import swap
 from ulasis_backup.mysql.beside import Names
-from ulasis_backup.mysql.creation import create_views
+from ulasis_backup.mysql.creation import create_views, switch_off_past
 from ulasis_backup.mysql.definitions import Definition, digest_bytes
-from ulasis_backup.mysql.server import Server, connect, quote_bytes
+from ulasis_backup.mysql.server import Server, connect, quote, quote_bytes
 from ulasis_backup.mysql.swap import Swapped, SwapPlan
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
 from ulasis_backup.operations.compare import (
@@ -98,6 +98,16 @@ def _load(  # noqa: PLR0917 (as load_beside)
     if not found.equal:
         raise _differs(plan, found)
     return Loaded(swap=planned, comparison=found, unchecked=None)
+
+
+def without_past_events(context: Context, server: Server, loaded: Loaded) -> Loaded:
+    """Return *loaded* with events that would run once more, late, switched off; says which."""
+    objects, off = switch_off_past(server, loaded.swap.new_objects)
+    for name in off:
+        message = f"event {name}: the time at which it was to run once is over; it comes disabled"
+        hint = f"ALTER EVENT {quote(loaded.swap.names.database)}.{quote(name)} ENABLE; runs it"
+        context.observe(Notice(message=message, hint=hint))
+    return replace(loaded, swap=replace(loaded.swap, new_objects=objects))
 
 
 def swap_in(
