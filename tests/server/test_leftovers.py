@@ -22,7 +22,7 @@ from support.swapping import (
 from ulasis_backup.errors import Refused
 from ulasis_backup.mysql import swap
 from ulasis_backup.mysql.scratch import ScratchServer
-from ulasis_backup.mysql.server import Server, connect
+from ulasis_backup.mysql.server import Server
 from ulasis_backup.mysql.swap import SwapPlan
 from ulasis_backup.operations import leftovers
 
