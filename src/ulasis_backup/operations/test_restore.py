@@ -39,7 +39,7 @@ from ulasis_backup.operations.scratch_world import (
     scratch_for,
 )
 from ulasis_backup.repository import repository
-from ulasis_backup.repository.manifest import Details, Manifest
+from ulasis_backup.repository.manifest import Manifest, details_of
 from ulasis_backup.repository.names import PayloadName
 
 MOST_SHOWN = 5
@@ -158,7 +158,7 @@ def _verdict(problem: UlasisError | None) -> Verdict:
 def _prove(context: Context, manifest: Manifest, request: ProofRequest, run: _Run) -> None:
     """Raise unless the backup is proven; what is found on the way goes to *run*."""
     name = manifest.header.payload
-    details = _details(manifest)
+    details = details_of(manifest)
     chosen = choose_programs(context, manifest, request.programs, any_server=request.data_only)
     need_room(details.plain.bytes)
     with ExitStack() as stack:
@@ -222,10 +222,3 @@ def _refuse(run: _Run) -> None:
 def _some(texts: Sequence[str]) -> str:
     more = f"; and {len(texts) - MOST_SHOWN} more" if len(texts) > MOST_SHOWN else ""
     return "; ".join(texts[:MOST_SHOWN]) + more
-
-
-def _details(manifest: Manifest) -> Details:
-    if manifest.details is None:
-        msg = "a trusted manifest has details"
-        raise TypeError(msg)
-    return manifest.details

@@ -24,7 +24,7 @@ from ulasis_backup.operations.proving import Finding, record
 from ulasis_backup.operations.ranges import RangeReader, Seen, check_all
 from ulasis_backup.repository import payload, proofs, repository
 from ulasis_backup.repository.canonical import HINT
-from ulasis_backup.repository.manifest import Details, Manifest
+from ulasis_backup.repository.manifest import Details, Manifest, details_of
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.proofs import Check
 from ulasis_backup.streams.pipeline import Chunks
@@ -82,7 +82,7 @@ def verify(
         if problem:
             context.observe(Notice(message=problem.message, hint=problem.hint))
         raise
-    details = _need_details(manifest)
+    details = details_of(manifest)
     verdict = Verdict.INTACT if manifest.signed else Verdict.INTACT_UNSIGNED
     seconds = (now() - started).total_seconds()
     found = replace(finding, verdict=verdict, bytes=details.plain.bytes, phases={"read": seconds})
@@ -128,7 +128,7 @@ def _notes(manifest: Manifest) -> Iterator[str]:
     """Yield what is to be known of an intact backup: what it never held."""
     if manifest.header.partial:
         yield "PARTIAL: it was made without all rights, objects may be missing in it"
-    for entry in _need_details(manifest).left_out:
+    for entry in details_of(manifest).left_out:
         yield f"left out: {entry.kind} {entry.name}: {entry.reason}"
 
 
@@ -167,7 +167,7 @@ def read_verified(
         on_bytes=lambda done: context.observe(BytesMoved(done=done)),
     )
     context.observe(PhaseEnded(name="authenticate"))
-    details = _need_details(manifest)
+    details = details_of(manifest)
     total = details.plain.bytes
     context.observe(PhaseBegan(name="read", subject=name, total=total, exact=True))
     plain = payload.open_plain(context.repository.storage, manifest)
@@ -184,13 +184,6 @@ def _counted(context: Context, chunks: Chunks) -> Chunks:
         done += len(chunk)
         context.observe(BytesMoved(done=done))
         yield chunk
-
-
-def _need_details(manifest: Manifest) -> Details:
-    if manifest.details is None:
-        msg = "a trusted manifest has details"
-        raise TypeError(msg)
-    return manifest.details
 
 
 def _expect_equal(manifest: Manifest, details: Details, contents: Contents) -> None:

@@ -216,6 +216,14 @@ def need_key(manifest: Manifest) -> Manifest:
     return manifest
 
 
+def details_of(manifest: Manifest) -> Details:
+    """Return the details of a trusted manifest; see ``repository.load_trusted``."""
+    if manifest.details is None:
+        msg = "a trusted manifest has details"
+        raise TypeError(msg)
+    return manifest.details
+
+
 def _as_json(value: Any) -> Json:  # noqa: ANN401 (any of the dataclasses above)
     found: Json = _plain(asdict(value))
     return found
