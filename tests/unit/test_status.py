@@ -17,6 +17,7 @@ from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.prove import newest
 from ulasis_backup.operations.remove import delete
+from ulasis_backup.operations.runlog import note_used
 from ulasis_backup.operations.status import Level, Status, status
 from ulasis_backup.repository import runs
 from ulasis_backup.repository.repository import Repository, listing, load
@@ -256,3 +257,24 @@ def test_by_sql_each_of_all_databases_is_a_series(tmp_path: Path) -> None:
     assert [series.databases for series in found.series] == [("a",), ("b",)]
     assert found.level is Level.OK, found.all_problems
     assert [name.backup_id[0] for name in newest(context)] == ["a", "b"]
+
+
+def test_storage_that_is_pruned_as_it_grows_is_never_full(context: Context) -> None:
+    storage = context.repository.storage
+    assert isinstance(storage, MemoryStorage)
+    storage.free = 13 << 30
+    for day in range(30):
+        note_used(context.config, MORNING + timedelta(days=day), (40 << 30) + day % 3)
+    name = put(context, days=29)
+    now = MORNING + timedelta(days=29, hours=1)
+    check(context, name, Verdict.PROVEN, now)
+
+    settled = status(context, moment=now)
+    for day in range(30, 60):
+        note_used(context.config, MORNING + timedelta(days=day), (day + 11) << 30)
+    storage.free = 5 << 30
+    growing = status(context, moment=MORNING + timedelta(days=60))
+
+    assert settled.storage.full_at is None
+    assert growing.storage.full_at is not None
+    assert "storage room" in _keys(growing)

@@ -6,6 +6,7 @@ that fails turns the 0 of a backup into 61; a ping or an alert that fails is a w
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import socket
 import time
@@ -31,7 +32,7 @@ from ulasis_backup.observers.outcomes import (
 )
 from ulasis_backup.observers.ping import Ping
 from ulasis_backup.operations.context import now
-from ulasis_backup.operations.runlog import Timings, last_runs, note_run
+from ulasis_backup.operations.runlog import Timings, last_runs, note_run, note_used
 
 if TYPE_CHECKING:
     from ulasis_backup.cli.session import Session
@@ -141,6 +142,7 @@ class Run:
             phases=self._timings.seconds,
             good=outcome.code in MADE if self._operation == "backup" else outcome.code == 0,
         )
+        self._note_used(outcome)
         settings = self._config.settings
         if not (settings.backup_metrics_file or settings.backup_pushgateway_url):
             return
@@ -154,6 +156,17 @@ class Run:
             metrics.publish(self._config, found, last_runs(self._config))
         except errors.UlasisError as error:
             session.warn(f"metrics were not published: {error.message}", error.hint)
+
+    def _note_used(self, outcome: Outcome) -> None:
+        """Remember what the repository takes after what made it larger or smaller."""
+        if self._operation not in ("backup", "prune") or outcome.code not in MADE:
+            return
+        from ulasis_backup.app import build  # noqa: PLC0415 (costly, and not for failures)
+        from ulasis_backup.operations.status import used_bytes  # noqa: PLC0415
+
+        with contextlib.suppress(errors.UlasisError):
+            used = used_bytes(build(self._config, ignore).repository.storage)
+            note_used(self._config, outcome.ended, used)
 
     def _after(self, code: int, session: Session) -> int:
         facts = self._facts(self._outcome(code))

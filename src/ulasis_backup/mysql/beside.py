@@ -34,7 +34,6 @@ LONGEST_NAME = 64
 SHORTEST_HEAD = LONGEST_NAME - len("__restore_") - 8
 """Characters of the database's name that are in the names of all schemas beside it."""
 
-_ID = re.compile(r"[0-9a-f]{8}")
 _BESIDE = re.compile(
     r"(?P<head>.+)__(?P<kind>restore|before|undone)_(?P<id>[0-9a-f]{8})", re.DOTALL
 )
@@ -96,11 +95,6 @@ def parse(schema: str) -> Parsed | None:
 def is_beside(schema: str) -> bool:
     """Tell whether *schema* is one of ours by its name: not a database of its own."""
     return parse(schema) is not None
-
-
-def is_id(text: str) -> bool:
-    """Tell whether *text* is the id of a restore."""
-    return _ID.fullmatch(text) is not None
 
 
 def schemas_of(server: Server, database: str) -> tuple[Parsed, ...]:

@@ -17,6 +17,9 @@ from time import monotonic
 from ulasis_backup.config import Config
 from ulasis_backup.events import Event, Observe, PhaseBegan, PhaseEnded
 
+MOST_POINTS = 60
+"""Runs of which it is remembered what the repository took: two months of nights."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
@@ -70,12 +73,7 @@ def note_run(
         at=at, exit_code=exit_code, seconds=seconds, phases=phases,
         succeeded_at=at if good else kept,
     )  # fmt: skip
-    text = json.dumps({name: asdict(record) for name, record in found.items()})
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        beside.write_text(text, "utf-8")
-        beside.replace(path)
+    _write(path, json.dumps({name: asdict(record) for name, record in found.items()}))
 
 
 def last_runs(config: Config) -> dict[str, RunRecord]:
@@ -85,6 +83,32 @@ def last_runs(config: Config) -> dict[str, RunRecord]:
         for name, body in json.loads(_path(config).read_text("utf-8")).items():
             found[name] = RunRecord(**body)
     return found
+
+
+def note_used(config: Config, at: datetime, used: int) -> None:
+    """Remember how many bytes the repository took *at* that moment, as far as it can be written."""
+    course = [*used_over_time(config), (at, used)][-MOST_POINTS:]
+    _write(_used_path(config), json.dumps([[when.isoformat(), size] for when, size in course]))
+
+
+def used_over_time(config: Config) -> tuple[tuple[datetime, int], ...]:
+    """Return how many bytes the repository took, oldest first, as far as this machine knows."""
+    with suppress(OSError, ValueError, TypeError):
+        points = json.loads(_used_path(config).read_text("utf-8"))
+        return tuple((datetime.fromisoformat(when), int(size)) for when, size in points)
+    return ()
+
+
+def _write(path: Path, text: str) -> None:
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside.write_text(text, "utf-8")
+        beside.replace(path)
+
+
+def _used_path(config: Config) -> Path:
+    return config.state_folder / f"used-{config.state_id}.json"
 
 
 def _path(config: Config) -> Path:

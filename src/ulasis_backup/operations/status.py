@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
-from itertools import accumulate
 
 from ulasis_backup.config import Settings
 from ulasis_backup.errors import SettingsError, UlasisError
@@ -20,6 +19,7 @@ from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.daemon import local_zone
 from ulasis_backup.operations.leftovers import Leftover, list_leftovers
 from ulasis_backup.operations.meant import meant
+from ulasis_backup.operations.runlog import used_over_time
 from ulasis_backup.operations.schedule import jobs
 from ulasis_backup.operations.watch import how_to_close, watched_holds
 from ulasis_backup.repository import holds, proofs, repository, runs
@@ -28,6 +28,7 @@ from ulasis_backup.repository.proofs import GOOD, Check, Proof, Standing
 from ulasis_backup.repository.repository import Entry, Listing, in_series
 from ulasis_backup.repository.runs import State
 from ulasis_backup.schedule import due_after
+from ulasis_backup.storage.base import Storage
 
 LATE, TOO_LATE = 1.05, 1.5
 """From which multiple of the RPO on the newest backup is late: a nightly backup takes its time."""
@@ -202,7 +203,7 @@ def status(
         _series(view, server, databases, members)
         for server, databases, members in _grouped(context, listing, everything=everything)
     ]
-    storage = _storage(context, listing, moment)
+    storage = _storage(context, moment)
     left = _leftovers(context) if ask_server else None
     return Status(
         at=moment,
@@ -454,19 +455,20 @@ def _rto_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]
         )
 
 
-def _storage(context: Context, listing: Listing, moment: datetime) -> StorageStatus:
-    entries = sorted(listing.entries, key=repository.age)
-    added = [entry.manifest.added_bytes for entry in entries]
-    whole = [
-        (repository.age(entry)[0], total)
-        for entry, total in zip(entries, accumulate(added), strict=True)
-    ]
+def _storage(context: Context, moment: datetime) -> StorageStatus:
     storage = context.repository.storage
-    used = sum(blob.bytes for blob in storage.list("", deep=True))
+    # What is listed says nothing of what was removed: as many go as come, once it is settled.
+    course = used_over_time(context.config)
+    used = used_bytes(storage)
     free = storage.free_bytes()
-    until = full_at(whole[-TREND:], free=free, moment=moment) if free is not None else None
-    sizes = tuple(size for _, size in whole[-TREND:])
+    until = full_at(course, free=free, moment=moment) if free is not None else None
+    sizes = tuple(size for _, size in course)
     return StorageStatus(place=storage.place, used=used, free=free, full_at=until, sizes=sizes)
+
+
+def used_bytes(storage: Storage) -> int:
+    """Return the bytes of everything in the repository."""
+    return sum(blob.bytes for blob in storage.list("", deep=True))
 
 
 def _storage_problems(
