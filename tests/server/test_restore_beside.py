@@ -434,6 +434,33 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(
     assert beside(server, database) == []
 
 
+def test_a_plan_says_what_stands_against_moving_tables_with_triggers(
+    scratch: ScratchServer, server: Server, tmp_path: Path
+) -> None:
+    name = "x" * 50
+    server.run(f"CREATE DATABASE {name}")
+    try:
+        run_all(
+            server,
+            name,
+            [
+                "CREATE TABLE p (id INT PRIMARY KEY, n INT)",
+                "CREATE TRIGGER on_p BEFORE INSERT ON p FOR EACH ROW SET NEW.n = 1",
+            ],
+        )
+        command = command_for(scratch.login, tmp_path, name, BACKUP_METHOD="rows")
+        backup = command.backup()
+        planned = command.ok("restore", backup, "--dry-run")
+        assert planned["mode"] == "in place"
+        assert "too long" in planned["in_place_because"][0]
+        server.run("SET GLOBAL max_write_lock_count = 1")
+        refused = command.run("restore", backup, "--dry-run")
+        assert (refused.code, "SET GLOBAL max_write_lock_count" in refused.err) == (15, True)
+    finally:
+        server.run("SET GLOBAL max_write_lock_count = DEFAULT")
+        server.run(f"DROP DATABASE {name}")
+
+
 def test_databases_whose_views_read_each_other_come_back_on_an_empty_server(
     scratch: ScratchServer, server: Server, database: str, command: Command
 ) -> None:

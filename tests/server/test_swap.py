@@ -331,6 +331,43 @@ def test_a_trigger_that_cannot_be_created_leaves_both_ways_open(home: Server) ->
     assert different(old, picture(home)) == set()
 
 
+def test_a_routine_that_changes_keeps_the_rights_given_on_it(home: Server) -> None:
+    if not home.is_mariadb:
+        pytest.skip("MySQL replaces no routine without dropping it")
+    old, new, objects = make_states(home)
+    home.run("CREATE USER caller@localhost")
+    try:
+        home.run(f"GRANT EXECUTE ON FUNCTION {HOME}.scaled TO caller@localhost")
+        home.run(f"GRANT EXECUTE ON PROCEDURE {HOME}.count_orders TO caller@localhost")
+        given = home.query("SHOW GRANTS FOR caller@localhost")
+        plan = plan_for(home, objects)
+        load_beside(home, plan)
+        swap.swap(home.login, plan, wait=20)
+        assert different(new, picture(home)) == set()
+        assert home.query("SHOW GRANTS FOR caller@localhost") == given
+        swap.undo(home.login, plan.names, wait=20)
+        assert different(old, picture(home)) == set()
+        assert home.query("SHOW GRANTS FOR caller@localhost") == given
+    finally:
+        home.run("DROP USER caller@localhost")
+
+
+def test_what_comes_later_is_created_by_whoever_comes_next(home: Server) -> None:
+    old, new, objects = make_states(home)
+    later = frozenset({("view", "totals"), ("view", "new_best")})
+    for end in (swap.complete, lambda login, names: swap.settle(login, names.database)):
+        plan = replace(plan_for(home, objects), later=later)
+        load_beside(home, plan)
+        swap.swap(home.login, plan, wait=20)
+        assert swap.incomplete(home, HOME)
+        assert {"view totals", "view new_best"} <= different(new, picture(home))
+        end(home.login, plan.names)
+        assert different(new, picture(home)) == set()
+        assert not swap.incomplete(home, HOME)
+        swap.undo(home.login, plan.names, wait=20)
+        assert different(old, picture(home)) == set()
+
+
 def test_keys_that_came_since_are_refused_by_an_undo_they_would_go_astray(home: Server) -> None:
     _, new, objects = make_states(home)
     plan = plan_for(home, objects)

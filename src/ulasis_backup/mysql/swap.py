@@ -63,7 +63,8 @@ class SwapPlan:
     need ``extra["table"]``. ``options`` are the database's afterwards, None leaves them as they
     are. ``note`` is for people: the backup's name. ``rows`` counts the rows of the new tables,
     where known: an undo can tell then which were written to. ``kept`` are objects, pairs of kind
-    and name, that stay as they are, swap or undo.
+    and name, that stay as they are, swap or undo. ``later`` are new objects that can only be
+    created when other databases are restored as well: until ``complete`` the swap is incomplete.
     """
 
     names: Names
@@ -73,6 +74,7 @@ class SwapPlan:
     note: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)
     kept: frozenset[tuple[str, str]] = frozenset()
+    later: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +162,19 @@ def swap(login: Login, plan: SwapPlan, *, wait: float, on_phase: OnPhase = _noth
         make_mark(control, begun)
         on_phase("mark")
         _move(login, control, begun, wait=wait, on_phase=on_phase)
-        notes = finish(control, begun, on_phase)
+        notes = finish(control, begun, on_phase, later=plan.later)
     return Swapped(
         names=plan.names, moved_out=begun.swap.out, moved_in=begun.swap.into, notes=notes
     )
+
+
+def complete(login: Login, names: Names) -> tuple[str, ...]:
+    """Create what a swap had left for ``later``, and end it; return what is worth knowing.
+
+    The caller holds ``server.locked``. Raises SwapIncomplete where something cannot be created.
+    """
+    with swap_session(login, names.database, 0) as control:
+        return finish(control, read_journal(control, names), _nothing)
 
 
 def roll_back(login: Login, names: Names) -> None:

@@ -67,7 +67,7 @@ def refuse_triggers(
     count = int(server.value("SELECT @@GLOBAL.max_write_lock_count"))
     if count < LEAST_WRITE_LOCKS:
         message = f"max_write_lock_count is {count}: writers would get between the triggers"
-        hint = f"SET GLOBAL max_write_lock_count = 4294967295; or {IN_PLACE}"
+        hint = "SET GLOBAL max_write_lock_count = 4294967295; then again, or with --in-place"
         raise ServerUnsuitable(message, hint=hint)
     places = (names.database, names.restore, names.before)
     home, *others = [f"{name}\0".encode("utf-8", "surrogateescape") for name in places]

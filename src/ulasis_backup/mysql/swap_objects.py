@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import LoadFailed, ServerError
 from ulasis_backup.model import ObjectKind
@@ -22,6 +22,10 @@ from ulasis_backup.mysql.server import Server, quote
 BODIES = (
     ObjectKind.FUNCTION, ObjectKind.PROCEDURE, ObjectKind.PACKAGE, ObjectKind.PACKAGE_BODY,
 )  # fmt: skip
+REPLACED = frozenset({ObjectKind.FUNCTION, ObjectKind.PROCEDURE})
+"""What MariaDB replaces without a DROP, which would take the rights given on it away."""
+
+CREATE = b"CREATE "
 KINDS = (*BODIES, ObjectKind.VIEW, ObjectKind.TRIGGER, ObjectKind.EVENT)
 UNTIED = tuple(kind for kind in KINDS if kind is not ObjectKind.TRIGGER)
 """Objects that hang on no table."""
@@ -99,13 +103,15 @@ def reconcile(
     the object; then it can be called again.
     """
     planned = tuple(one for one in wanted if one.kind in kinds)
-    missing = _drop_others(server, database, planned, known=_keys(known), kinds=kinds)
+    missing = _drop_others(
+        server, database, planned, known=_keys(known), kinds=kinds, collation=collation
+    )
     if collation:
         missing = [one for one in missing if one.database_collation in ("", collation)]
     for kind in BODIES:
         for one in missing:
             if one.kind == kind:
-                create(server, database, one)
+                create(server, database, _replacing(one) if server.is_mariadb else one)
     views = [one for one in missing if one.kind == ObjectKind.VIEW]
     create_views(server, database, [one for one in views if "broken" not in one.extra])
     problems = tuple(_tried(server, database, one) for one in views if "broken" in one.extra)
@@ -224,8 +230,13 @@ def _drop_others(
     *,
     known: Collection[tuple[str, str]],
     kinds: tuple[ObjectKind, ...],
+    collation: str,
 ) -> list[Definition]:
-    """Drop what is known and not as wanted; return what of *wanted* is not there."""
+    """Drop what is known and not as wanted; return what of *wanted* is not there.
+
+    What can be replaced by one statement, so that the rights given on it stay, is not dropped,
+    unless its *collation* puts it off until later.
+    """
     have = read_objects(server, database, Scope(kinds=kinds))
     digests = {(one.kind, one.name): digest_bytes(one) for one in wanted}
     equal = {
@@ -238,9 +249,24 @@ def _drop_others(
         if one.kind == ObjectKind.PACKAGE and (one.kind, one.name) not in equal:
             equal.discard((ObjectKind.PACKAGE_BODY, one.name))
     ours = [one for one in have if (one.kind, one.name) in {*known, *digests}]
-    others = [(ObjectKind(one.kind), one.name) for one in ours if (one.kind, one.name) not in equal]
+    replaced = {
+        (one.kind, one.name)
+        for one in wanted
+        if server.is_mariadb
+        and one.kind in REPLACED
+        and (not collation or one.database_collation in ("", collation))
+    }
+    stays = equal | replaced
+    others = [(ObjectKind(one.kind), one.name) for one in ours if (one.kind, one.name) not in stays]
     drop(server, database, others)
     return [one for one in wanted if (one.kind, one.name) not in equal]
+
+
+def _replacing(one: Definition) -> Definition:
+    """Return what creates a routine in the place of another one of its name, if there is one."""
+    if one.kind not in REPLACED or not one.text.startswith(CREATE):
+        return one
+    return replace(one, text=b"CREATE OR REPLACE " + one.text[len(CREATE) :])
 
 
 def _keys(objects: Iterable[Definition]) -> frozenset[tuple[str, str]]:

@@ -160,8 +160,17 @@ def past_the_move(control: Server, begun: Journal) -> Journal:
     return journal.advance(control, begun, state)
 
 
-def finish(control: Server, begun: Journal, on_phase: OnPhase) -> tuple[str, ...]:
-    """Create what belongs to the tables that have moved, and end; raises SwapIncomplete."""
+def finish(
+    control: Server,
+    begun: Journal,
+    on_phase: OnPhase,
+    *,
+    later: frozenset[tuple[str, str]] = frozenset(),
+) -> tuple[str, ...]:
+    """Create what belongs to the tables that have moved, and end; raises SwapIncomplete.
+
+    Objects that come *later*, pairs of kind and name, are left out, and then it does not end.
+    """
     undoing, names = is_undo(begun), begun.names
     begun = past_the_move(control, begun)
     one = side(begun)
@@ -170,10 +179,13 @@ def finish(control: Server, begun: Journal, on_phase: OnPhase) -> tuple[str, ...
         set_options(control, names.database, one.on_options)
         notes: tuple[str, ...] = ()
         if begun.tables is None:
-            notes = reconcile(control, names.database, one.on, known=one.off)
+            now_wanted = [d for d in one.on if (str(d.kind), d.name) not in later]
+            notes = reconcile(control, names.database, now_wanted, known=one.off)
     except ServerError as error:
         raise swap_incomplete(begun, error) from error
     on_phase("objects")
+    if later:
+        return notes
     _drop_mark(control, begun)
     if undoing:
         begun = journal.advance(control, begun, State.UNDONE)

@@ -74,26 +74,32 @@ def settle(context: Context, databases: Iterable[str] | None = None) -> tuple[sw
 
     *databases* are those of the settings, and all that have something left, when None.
     """
-    done: list[swap.Settled] = []
-    login = context.config.writing
-    with connect(login) as server:
+    with connect(context.config.writing) as server:
         if databases is None:
             have = {one.database for one in leftovers(server)}
             databases = sorted({*chosen_databases(context.config, server), *have})
-    failed: UlasisError | None = None
-    for database in databases:
-        try:
-            found = swap.settle(login, database)
-        except UlasisError as error:
-            # One that is being restored just now, say, is no reason to leave others half done.
-            failed = failed or error
-            continue
-        for one in found:
-            message = f"a restore of {database} ({one.note}) that was cut off is {one.outcome}"
-            context.observe(Notice(message=message, hint="; ".join(one.notes)))
-            done.append(one)
-    if failed:
-        raise failed
+    return _settle_all(context, databases)
+
+
+def _settle_all(context: Context, databases: Iterable[str]) -> tuple[swap.Settled, ...]:
+    """Settle what can be: one may be restored just now, or have views that read another one."""
+    done: list[swap.Settled] = []
+    waiting = list(databases)
+    while waiting:
+        failed: list[tuple[str, UlasisError]] = []
+        for database in waiting:
+            try:
+                found = swap.settle(context.config.writing, database)
+            except UlasisError as error:
+                failed.append((database, error))
+                continue
+            for one in found:
+                message = f"a restore of {database} ({one.note}) that was cut off is {one.outcome}"
+                context.observe(Notice(message=message, hint="; ".join(one.notes)))
+                done.append(one)
+        if failed and len(failed) == len(waiting):
+            raise failed[0][1]
+        waiting = [database for database, _ in failed]
     return tuple(done)
 
 

@@ -7,7 +7,7 @@ of what is there now exists; nothing live before the new tables are compared wit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -307,16 +307,13 @@ def _put_in(context: Context, works: Sequence[_Work]) -> RestoredAll:
             break
     moved = [work for work in works if work.is_done]
     late = [(work.plan.target, view) for work in moved for view in work.later]
-    try:
+    with suppress(UlasisError):  # Each database's own end says what it lacks.
         create_later(works[0].server, late)
-    except UlasisError as error:
-        if len(works) == 1:
-            raise
-        # One that failed may be what they read.
-        failed = failed or (late[0][0], error)
     done: list[Restored] = []
     for work in moved:
         try:
+            if work.later and work.loaded:
+                swap.complete(work.server.login, work.loaded.swap.names)
             work.source.finish(context, work.server, work.plan.target)
             done.append(_compared(context, work))
         except UlasisError as error:

@@ -115,13 +115,12 @@ def swap_in(
 ) -> Swapped:
     """Exchange the live tables for those that lie ready.
 
-    Views among *later* are left for ``create_later``. Raises Busy and Refused when nothing was
-    changed, SwapIncomplete when objects are missing; see ``swap.swap``.
+    Views among *later* are left for ``create_later`` and ``complete``. Raises Busy and Refused when
+    nothing was changed, SwapIncomplete when objects are missing; see ``swap.swap``.
     """
     names = loaded.swap.names
-    put_off = {(one.kind, one.name) for one in later}
-    objects = tuple(o for o in loaded.swap.new_objects if (o.kind, o.name) not in put_off)
-    planned = replace(loaded.swap, new_objects=objects)
+    put_off = frozenset((str(one.kind), one.name) for one in later)
+    planned = replace(loaded.swap, later=put_off)
     context.observe(PhaseBegan(name="swap", subject=names.database))
     done = swap.swap(context.config.writing, planned, wait=wait)
     context.observe(PhaseEnded(name="swap"))
@@ -185,19 +184,16 @@ def later_views(
 
 
 def create_later(server: Server, views: Sequence[tuple[str, Definition]]) -> None:
-    """Create *views*, pairs of database and view, in an order that works; raises LoadFailed."""
-    waiting = list(views)
-    while waiting:
+    """Create *views*, pairs of database and view, as far as there is an order that works."""
+    waiting, tried = list(views), 0
+    while waiting and len(waiting) != tried:
+        tried = len(waiting)
         failed: list[tuple[str, Definition]] = []
-        problem: LoadFailed | None = None
         for database, view in waiting:
             try:
                 create_views(server, database, [view])
-            except LoadFailed as error:
+            except LoadFailed:
                 failed.append((database, view))
-                problem = error
-        if problem and len(failed) == len(waiting):
-            raise problem
         waiting = failed
 
 
