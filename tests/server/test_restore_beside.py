@@ -147,6 +147,28 @@ def test_an_event_that_has_run_does_not_run_again(
     assert states == [("gone", "DISABLED"), ("stays", "DISABLED"), ("to_come", "ENABLED")]
 
 
+def test_an_event_that_has_run_does_not_run_again_in_place_either(
+    server: Server, database: str, command: Command
+) -> None:
+    make = (
+        "CREATE EVENT gone ON SCHEDULE AT CURRENT_TIMESTAMP + INTERVAL 2 SECOND "
+        "DO INSERT INTO ran VALUES (1)"
+    )
+    run_all(server, database, ["CREATE TABLE ran (id INT PRIMARY KEY)", make])
+    name = command.having(BACKUP_METHOD="rows").backup()
+    time.sleep(2)
+    server.run("SET GLOBAL event_scheduler = ON")
+    try:
+        done = command.run("restore", name, "--in-place", "--yes", "--skip-pre-restore-backup")
+        time.sleep(1)
+        ran = server.query(f"SELECT * FROM {quote(database)}.ran")
+    finally:
+        server.run("SET GLOBAL event_scheduler = OFF")
+    assert ran == []
+    # In place it is not excused.
+    assert (done.code, "event gone" in done.err) == (44, True), done.said
+
+
 @BOTH
 @pytest.mark.parametrize("name", SERVERS[1:])
 def test_a_restore_swaps_on_other_servers_too(

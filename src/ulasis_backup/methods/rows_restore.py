@@ -18,7 +18,7 @@ from typing import TypeVar
 from ulasis_backup.errors import IntegrityError, LoadFailed
 from ulasis_backup.methods.index import Range, TableRows
 from ulasis_backup.model import Login, ObjectKind
-from ulasis_backup.mysql.creation import create, create_views, enable_events, run
+from ulasis_backup.mysql.creation import create, create_views, enable_events, run, switch_off_past
 from ulasis_backup.mysql.deferred import adds_foreign_keys, deferrable
 from ulasis_backup.mysql.definitions import TABLE, Definition, read_table
 from ulasis_backup.mysql.loading import LoadingSession, Way, loading_session
@@ -155,7 +155,11 @@ def _create_others(server: Server, database: str, contents: DatabaseContents) ->
     create_views(server, database, contents.of_kind(ObjectKind.VIEW))
     for definition in contents.of_kind(*LAST):
         create(server, database, definition)
-    enable_events(server, database, contents.definitions)
+    definitions = contents.definitions
+    if server.value("SELECT @@GLOBAL.event_scheduler") == "ON":
+        # Where it is off, as on a scratch server, they are as the backup has them.
+        definitions, _ = switch_off_past(server, definitions)
+    enable_events(server, database, definitions)
 
 
 class _Building:
