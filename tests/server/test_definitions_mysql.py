@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,7 +14,7 @@ from support.server import fresh_database, run_all
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.creation import create
 from ulasis_backup.mysql.deferred import deferrable, split_keys
-from ulasis_backup.mysql.definitions import read_definitions, read_table
+from ulasis_backup.mysql.definitions import TABLE, Definition, read_definitions, read_table
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect
 
@@ -189,3 +190,28 @@ def test_the_numbers_of_tables_tell_one_that_was_made_again(server: Server) -> N
     assert before.keys() == after.keys()
     assert before != after
     assert schema.table_ids(server, "é") is None
+
+
+def test_tables_that_point_at_each_other_are_created_by_two_sessions_at_once(
+    mysql_server: ScratchServer,
+) -> None:
+    def table(name: str, other: str) -> Definition:
+        text = f"CREATE TABLE `{name}` (id INT PRIMARY KEY, o INT, KEY (o), CONSTRAINT f_{name} "
+        text += f"FOREIGN KEY (o) REFERENCES `{other}` (id)) ENGINE=InnoDB"
+        return Definition(kind=TABLE, name=name, text=text.encode())
+
+    pairs = [table("a", "b"), table("b", "a")]
+    with (
+        connect(mysql_server.login) as one,
+        connect(mysql_server.login) as two,
+        fresh_database(mysql_server.login) as database,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        for _ in range(60):
+            made = pool.map(
+                lambda pair: create(pair[0], database, pair[1]), zip((one, two), pairs, strict=True)
+            )
+            assert len(list(made)) == 2
+            one.run("SET SESSION foreign_key_checks = 0")
+            one.run(f"DROP TABLE `{database}`.a, `{database}`.b")
+            one.run("SET SESSION foreign_key_checks = 1")

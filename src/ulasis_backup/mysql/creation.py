@@ -25,6 +25,8 @@ OURS: dict[str, Value] = {
     "sql_mode": "",
     "foreign_key_checks": 0,
 }
+DEADLOCK = 1213
+DEADLOCKS = 10
 TABLE_MODES = "ALLOW_INVALID_DATES,IGNORE_BAD_TABLE_OPTIONS"
 WISHED: dict[str, Value] = {
     "innodb_strict_mode": 0,
@@ -139,12 +141,28 @@ def run(server: Server, database: str, statement: bytes) -> None:
     with _said(Definition(kind=TABLE, name="", text=statement)):
         table = Definition(kind=TABLE, name="", text=b"")
         with _made_like(server, database, table):
+            _persistently(server, statement)
+
+
+def _persistently(server: Server, statement: bytes) -> None:
+    """Run DDL again that met another of ours in a deadlock: nothing of it has happened then.
+
+    MySQL locks both ends of a foreign key, so tables that point at each other can meet so.
+    """
+    for _ in range(DEADLOCKS):
+        try:
             server.run_bytes(statement)
+        except QueryFailed as error:
+            if error.number != DEADLOCK:
+                raise
+        else:
+            return
+    server.run_bytes(statement)
 
 
 def _create(server: Server, database: str, definition: Definition) -> None:
     with _made_like(server, database, definition):
-        server.run_bytes(_statement(server, definition))
+        _persistently(server, _statement(server, definition))
         if definition.kind == ObjectKind.SEQUENCE:
             _put(server, definition)
 
