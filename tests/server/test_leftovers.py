@@ -20,7 +20,7 @@ from support.swapping import (
     plan_for,
 )
 from ulasis_backup.errors import Refused
-from ulasis_backup.mysql import swap
+from ulasis_backup.mysql import beside, swap
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.mysql.swap import SwapPlan
@@ -74,6 +74,36 @@ def test_no_backup_is_made_of_a_half_swapped_database_unless_it_can_be_finished(
     command = command_for(home.login, tmp_path, HOME)
     assert command.ok("backup", "--method", "rows")["backups"]
     assert different(new, picture(home)) == set()
+
+
+def test_a_login_that_cannot_see_the_journal_is_not_told_to_drop_the_mark(
+    home: Server, tmp_path: Path
+) -> None:
+    _, new, objects = make_states(home)
+    plan = plan_for(home, objects)
+    load_beside(home, plan)
+    child(home.login, plan, tmp_path, "swap", "renamed")
+    reader = _reader(home, tmp_path)
+    for verb in ("settle", "backup"):
+        refused = reader.run(verb)
+        assert refused.code == 53, refused.said
+        assert "sees no journal" in refused.err
+        assert "DB_RESTORE_USER" in refused.err
+        assert "`shop\\_\\_%`" in refused.err
+        assert "DROP" not in refused.err
+    assert "sees no journal" in reader.run("check").said
+    assert command_for(home.login, tmp_path, HOME).ok("settle")["settled"]
+    assert different(new, picture(home)) == set()
+
+
+def test_a_mark_without_a_journal_is_told_to_who_sees_every_schema(
+    home: Server, tmp_path: Path
+) -> None:
+    home.run(f"CREATE DATABASE {HOME}")
+    home.run(f"CREATE TABLE {HOME}.{beside.MOVED} (id INT)")
+    refused = command_for(home.login, tmp_path, HOME).run("settle")
+    assert refused.code == 53
+    assert "its journal is gone from this server" in refused.err
 
 
 def test_settle_says_what_it_did(home: Server, tmp_path: Path) -> None:

@@ -215,6 +215,14 @@ def has_global(server: Server, *rights: str) -> bool:
     return any(has(grants, right, "") for right in rights)
 
 
+def sees_all_schemas(server: Server) -> bool:
+    """Tell whether no schema can be hidden from the session: else none found is no proof."""
+    grants = read_grants(server)
+    if any(grant.revoked for grant in grants):
+        return False
+    return has(grants, "SHOW DATABASES", "") or has(grants, "SELECT", "")
+
+
 def refuse(missing: tuple[Missing, ...], *, partial_hint: bool) -> PrivilegeMissing:
     """Return the error that names all *missing* rights and the statements that give them."""
     names = ", ".join(dict.fromkeys(entry.right for entry in missing))

@@ -20,6 +20,7 @@ from ulasis_backup.mysql import beside, journal, schema
 from ulasis_backup.mysql.beside import MOVED, WAITING, Names
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.journal import Journal, Moves, State
+from ulasis_backup.mysql.privileges import account, sees_all_schemas
 from ulasis_backup.mysql.server import Server, connect, locked, quote
 from ulasis_backup.mysql.swap_checks import (
     refuse_taken_names,
@@ -254,8 +255,8 @@ def settle(
         held.enter_context(locked(server, database))
         done = tuple(_settle_all(login, pending(server, database), leaving))
         mark = beside.mark(server, database) if not pending(server, database) else ""
-    if mark:
-        raise _without_journal(database, mark)
+        if mark:
+            raise _without_journal(server, database, mark)
     return done
 
 
@@ -458,7 +459,23 @@ def _without_head(server: Server, names: Names) -> Journal | None:
     return undone or Journal(names=names, state=State.LOADING)
 
 
-def _without_journal(database: str, mark: str) -> SwapIncomplete:
-    message = f"swap incomplete: {database} has the mark {mark}, and its journal is gone"
-    hint = f"look at its tables; when they are right: DROP TABLE {quote(database)}.{quote(mark)};"
-    return SwapIncomplete(message, hint=hint)
+def _without_journal(server: Server, database: str, mark: str) -> SwapIncomplete:
+    """Return the error for a mark whose journal is gone, or is not seen by this login.
+
+    The mark may be the only way back that people know of: dropping it is nothing to be hinted at
+    unless the login is sure to see every schema that there is.
+    """
+    message = f"swap incomplete: {database} has the mark {mark}, and "
+    if not sees_all_schemas(server):
+        pattern = f"{database}__%".replace("_", "\\_")
+        return SwapIncomplete(
+            f"{message}this login ({account(server)}) sees no journal of it",
+            hint=f"set DB_RESTORE_USER (a login that sees `{pattern}`) and run "
+            "`ulasis-backup settle`; leave the mark where it is",
+        )
+    return SwapIncomplete(
+        f"{message}its journal is gone from this server",
+        hint=f"nobody can tell which tables are right: look at those of {database} and at the "
+        f"schemas {database}__…; only when they are: "
+        f"DROP TABLE {quote(database)}.{quote(mark)};",
+    )
