@@ -19,6 +19,7 @@ from support.server import (
     Command,
     command_for,
     fresh_database,
+    make_chain,
     make_orders,
     own_server,
     run_all,
@@ -238,6 +239,19 @@ def test_a_view_of_another_database_needs_that_database_in_the_backup(
     both = command.having(DB_NAME=f"{database},{orders}", BACKUP_DIR=str(command.home / "both"))
     found = bench(both, ground).tested()
     assert found.verdict is Verdict.PROVEN, found.reason
+
+
+def test_views_that_reach_a_third_database_through_another_are_proven(
+    ground: ScratchServer, command: Command, server: Server, database: str
+) -> None:
+    with (
+        fresh_database(server.login, "odd-näme") as odd,
+        fresh_database(server.login, "crm") as crm,
+    ):
+        make_chain(server, database, odd, crm)
+        three = command.having(BACKUP_METHOD="rows", DB_NAME=f"{odd},{database},{crm}")
+        found = bench(three, ground).tested()
+        assert found.verdict is Verdict.PROVEN, found.reason
 
 
 # Assertions.

@@ -46,6 +46,7 @@ class Bench:
     def _start(self, _: Programs, __: int) -> Iterator[ScratchServer]:
         """Give the same server each time, as empty as a new one."""
         with connect(self.ground.login) as server:
+            server.run("SET foreign_key_checks = 0")
             for name in self.context.config.databases:
                 server.run(f"DROP DATABASE IF EXISTS {quote(name)}")
             for (user,) in server.query("SELECT User FROM mysql.user WHERE User LIKE 'clerk%'"):

@@ -196,6 +196,7 @@ def fresh_database(login: Login, prefix: str = "t") -> Iterator[str]:
         yield name
     finally:
         with connect(login) as server:
+            server.run("SET foreign_key_checks = 0")
             server.run(f"DROP DATABASE IF EXISTS {quote(name)}")
 
 
@@ -204,6 +205,35 @@ def run_all(server: Server, database: str, statements: Sequence[str]) -> None:
     server.run(f"USE {quote(database)}")
     for statement in statements:
         server.run(statement)
+
+
+def make_chain(server: Server, shop: str, odd: str, crm: str) -> None:
+    """Fill three databases joined by foreign keys and by views that reach on through each other."""
+    server.run(f"USE {quote(shop)}")
+    shop, odd, crm = quote(shop), quote(odd), quote(crm)
+    for sql in (
+        f"CREATE TABLE {crm}.people (id INT PRIMARY KEY, last INT, KEY (last))",
+        (
+            f"CREATE TABLE {shop}.ord (id INT PRIMARY KEY, p INT, text LONGTEXT, KEY (p), "
+            f"CONSTRAINT fk_p FOREIGN KEY (p) REFERENCES {crm}.people (id))"
+        ),
+        f"INSERT INTO {crm}.people VALUES (1, 7), (2, NULL)",
+        f"INSERT INTO {shop}.ord SELECT seq, 1, REPEAT('x', 20000) FROM seq_1_to_60",
+        (
+            f"ALTER TABLE {crm}.people ADD CONSTRAINT fk_o FOREIGN KEY (last) "
+            f"REFERENCES {shop}.ord (id)"
+        ),
+        f"CREATE TABLE {odd}.t (id INT PRIMARY KEY)",
+        f"CREATE VIEW {shop}.v_ord AS SELECT p, COUNT(*) AS n FROM {shop}.ord GROUP BY p",
+        f"CREATE VIEW {crm}.v_sum AS SELECT n, last FROM {shop}.v_ord JOIN {crm}.people ON p = id",
+        f"CREATE VIEW {odd}.`v a``b` AS SELECT * FROM {crm}.v_sum",
+        f"CREATE VIEW {shop}.a_all AS SELECT * FROM {odd}.`v a``b`",
+        (
+            f"CREATE TRIGGER {shop}.tr BEFORE INSERT ON {shop}.ord FOR EACH ROW "
+            f"SET NEW.p = COALESCE(NEW.p, (SELECT MIN(n) FROM {shop}.a_all))"
+        ),
+    ):
+        server.run(sql)
 
 
 def make_orders(server: Server, database: str, *, rows: int = 2000) -> None:

@@ -18,7 +18,13 @@ from typing import TypeVar
 from ulasis_backup.errors import IntegrityError, LoadFailed
 from ulasis_backup.methods.index import Range, TableRows
 from ulasis_backup.model import Login, ObjectKind
-from ulasis_backup.mysql.creation import create, create_views, enable_events, run, switch_off_past
+from ulasis_backup.mysql.creation import (
+    create,
+    create_views_across,
+    enable_events,
+    run,
+    switch_off_past,
+)
 from ulasis_backup.mysql.deferred import adds_foreign_keys, deferrable
 from ulasis_backup.mysql.definitions import TABLE, Definition, read_table
 from ulasis_backup.mysql.loading import LoadingSession, Way, loading_session
@@ -102,7 +108,7 @@ def build_database(
     with connect(login) as server:
         if not log_bin:
             server.run("SET SESSION sql_log_bin = 0")
-        _create_others(server, database, contents)
+        create_others(server, [(database, contents)])
     return found
 
 
@@ -148,18 +154,35 @@ def _need_definitions(contents: DatabaseContents) -> None:
             raise IntegrityError(message, hint=HINT)
 
 
-def _create_others(server: Server, database: str, contents: DatabaseContents) -> None:
-    """Create what refers to tables, in an order that works."""
-    for definition in contents.of_kind(*BODIES):
-        create(server, database, definition)
-    create_views(server, database, contents.of_kind(ObjectKind.VIEW))
-    for definition in contents.of_kind(*LAST):
-        create(server, database, definition)
-    definitions = contents.definitions
-    if server.value("SELECT @@GLOBAL.event_scheduler") == "ON":
-        # Where it is off, as on a scratch server, they are as the backup has them.
-        definitions, _ = switch_off_past(server, definitions)
-    enable_events(server, database, definitions)
+def create_others(
+    server: Server,
+    built: Sequence[tuple[str, DatabaseContents]],
+    *,
+    optional: Sequence[tuple[str, Definition]] = (),
+) -> None:
+    """Create what refers to tables in databases whose tables are all there, in an order that works.
+
+    Their views may read each other's; *optional* ones, of other databases, are made with them as
+    far as they can be. Raises LoadFailed.
+    """
+    _create_each(server, built, BODIES)
+    views = [(name, view) for name, held in built for view in held.of_kind(ObjectKind.VIEW)]
+    create_views_across(server, views, optional=optional)
+    _create_each(server, built, LAST)
+    for database, contents in built:
+        definitions = contents.definitions
+        if server.value("SELECT @@GLOBAL.event_scheduler") == "ON":
+            # Where it is off, as on a scratch server, they are as the backup has them.
+            definitions, _ = switch_off_past(server, definitions)
+        enable_events(server, database, definitions)
+
+
+def _create_each(
+    server: Server, built: Sequence[tuple[str, DatabaseContents]], kinds: Sequence[str]
+) -> None:
+    for database, contents in built:
+        for definition in contents.of_kind(*kinds):
+            create(server, database, definition)
 
 
 class _Building:

@@ -87,18 +87,35 @@ def create(server: Server, database: str, definition: Definition) -> None:
 
 def create_views(server: Server, database: str, views: Sequence[Definition]) -> None:
     """Create *views* in whichever order works; raises LoadFailed for the first that never does."""
-    left = list(views)
+    create_views_across(server, [(database, view) for view in views])
+
+
+def create_views_across(
+    server: Server,
+    views: Sequence[tuple[str, Definition]],
+    *,
+    optional: Sequence[tuple[str, Definition]] = (),
+) -> None:
+    """Create views of several databases, pairs of database and view, in whichever order works.
+
+    Those of one may read those of another that read a third. Raises LoadFailed for the first of
+    *views* that never can be created; *optional* ones are left out then.
+    """
+    left = [*views, *optional]
     while left:
-        failed: list[tuple[Definition, QueryFailed]] = []
-        for view in left:
+        failed: list[tuple[tuple[str, Definition], QueryFailed]] = []
+        for database, view in left:
             try:
                 _create(server, database, view)
             except QueryFailed as error:
-                failed.append((view, error))
+                failed.append(((database, view), error))
         if len(failed) == len(left):
-            with _said(failed[0][0]):
-                raise failed[0][1]
-        left = [view for view, _ in failed]
+            for one, reason in failed:
+                if one not in optional:
+                    with _said(one[1]):
+                        raise reason
+            return
+        left = [one for one, _ in failed]
 
 
 def enable_events(server: Server, database: str, definitions: Iterable[Definition]) -> None:

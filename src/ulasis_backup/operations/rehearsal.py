@@ -20,6 +20,7 @@ from ulasis_backup.errors import (
 from ulasis_backup.events import PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.rows_restore import create_others
 from ulasis_backup.methods.sections import split
 from ulasis_backup.mysql.account_creation import create_accounts
 from ulasis_backup.mysql.accounts import read_catalogue
@@ -93,6 +94,18 @@ class Rehearsal:
             self.context.observe(PhaseBegan(name="load", subject=database, total=total, exact=True))
             self._loaded.append((source, self._load(source)))
             self.context.observe(PhaseEnded(name="load"))
+        self._create_others()
+
+    def _create_others(self) -> None:
+        """Create what refers to tables: views may read those of any database of the backup."""
+        sources = [source for source, _ in self._loaded if isinstance(source, RowsSource)]
+        built = [(one.database, one.whole(self.server, one.database)) for one in sources]
+        try:
+            create_others(self.server, built)
+        except LoadFailed as error:
+            raise self._why(error, *sources) from None
+        for source in sources:
+            source.finish(self.context, self.server, source.database)
 
     def compare(self) -> tuple[Difference, ...]:
         """Return where the scratch server differs from the manifest."""
@@ -146,6 +159,8 @@ class Rehearsal:
             load.make_database(self.server, database, source.options_for(self.server))
             for _ in source.notices(self.server, database):
                 pass
+            if isinstance(source, RowsSource):
+                return source.load_base(self.context, self.server, database)
             contents = source.load(self.context, self.server, database)
         except LoadFailed as error:
             raise self._why(error, source) from None
@@ -155,7 +170,7 @@ class Rehearsal:
             raise IntegrityError(f"{source.name} changed while it was read", hint="verify it again")
         return contents
 
-    def _why(self, error: LoadFailed, source: Source) -> UlasisError:
+    def _why(self, error: LoadFailed, *sources: Source) -> UlasisError:
         """Return whether it is the backup that cannot be loaded, or this server that cannot."""
         free = shutil.disk_usage(self.scratch.folder).free
         if free < TIGHT:
@@ -168,11 +183,12 @@ class Rehearsal:
         if not same or LACKING.search(error.message):
             hint = "prove it with server programs that have what the backup's server had"
             return CouldNotCheck(f"the scratch server lacks something: {error.message}", hint=hint)
-        where = ""
+        where, source = "", sources[0]
         if isinstance(source, SqlSource) and (line := _LINE.search(error.message)):
             flavour = self.server.version.flavour
             where = load.section_at(source.open(), flavour, int(line[1]))
-        message = f"{source.database} cannot be loaded{where}: {error.message}"
+        names = ", ".join(one.database for one in sources)
+        message = f"{names} cannot be loaded{where}: {error.message}"
         return NotEqual(message, hint="do not rely on this backup; make a new one now")
 
     def _answers(self) -> bool:

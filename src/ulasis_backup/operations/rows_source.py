@@ -14,7 +14,7 @@ from ulasis_backup.methods.definers import Redefining, Traits, redefine, traits_
 from ulasis_backup.methods.index import Index
 from ulasis_backup.methods.outside import at_home, beside
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_definition
-from ulasis_backup.methods.rows_restore import DatabaseContents, build_database, build_tables
+from ulasis_backup.methods.rows_restore import DatabaseContents, build_tables, create_others
 from ulasis_backup.methods.summary import summary_of
 from ulasis_backup.methods.target import check_on_target
 from ulasis_backup.methods.translate import (
@@ -242,20 +242,34 @@ class RowsSource:
 
     def load(self, context: Context, server: Server, target: str) -> Contents:
         """Build the database; see ``source.Source``."""
+        contents = self.load_base(context, server, target)
+        create_others(server, [(target, self.whole(server, target))])
+        self.finish(context, server, target)
+        return contents
+
+    def whole(self, server: Server, target: str) -> DatabaseContents:
+        """Return all that is restored, in the names of *target* and as *server* takes it."""
         translation = self._translated(server)
         definitions = self._renamed(translation.definitions, target)
-        way = build_database(
+        return DatabaseContents(definitions=definitions, tables=translation.tables)
+
+    def load_base(self, context: Context, server: Server, target: str) -> Contents:
+        """Build the tables in *target*; return what it holds when ``create_others`` is done too.
+
+        So that of several databases all tables are there before the first view reads them.
+        """
+        whole = self.whole(server, target)
+        way = build_tables(
             server.login,
             target,
-            DatabaseContents(definitions=definitions, tables=translation.tables),
+            whole,
             read=self.reader.read,
             jobs=jobs(context),
             on_bytes=lambda done: context.observe(BytesMoved(done=done)),
             way=self.choice.way,
         )
         self._tell_way(context, way)
-        self.finish(context, server, target)
-        return self._contents(definitions)
+        return self._contents(whole.definitions)
 
     @contextmanager
     def _loss_recorded(self, context: Context) -> Iterator[None]:
