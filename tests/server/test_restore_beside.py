@@ -22,6 +22,7 @@ from support.server import (
     emptied,
     finish,
     fresh_database,
+    make_chain,
     make_orders,
     own_server,
     run_all,
@@ -503,6 +504,52 @@ def test_databases_whose_views_read_each_other_come_back_on_an_empty_server(
         assert (state(server, database), state(server, other)) == saved
         for schema in beside(server, other):
             server.run(f"DROP DATABASE {quote(schema)}")
+
+
+@pytest.mark.parametrize("keys", ["keys", ""])
+def test_three_databases_joined_by_keys_and_views_come_back_on_any_server(
+    server: Server, database: str, command: Command, keys: str
+) -> None:
+    with (
+        fresh_database(server.login, "a-näme") as odd,
+        fresh_database(server.login, "z") as crm,
+    ):
+        make_chain(server, database, odd, crm)
+        if not keys:
+            server.run(f"ALTER TABLE {quote(database)}.ord DROP FOREIGN KEY fk_p")
+            server.run(f"ALTER TABLE {quote(crm)}.people DROP FOREIGN KEY fk_o")
+        all_of = (odd, database, crm)
+        three = command.having(DB_NAME=",".join(all_of), BACKUP_METHOD="rows")
+        saved = [state(server, one) for one in all_of]
+        name = three.backup()
+        server.run("SET foreign_key_checks = 0")
+        for one in all_of:
+            server.run(f"DROP DATABASE {quote(one)}")
+        way = "in place" if keys else "beside"
+        expected = {odd: "beside", database: way, crm: way}
+
+        def restored(backup: str, *more: str) -> dict[str, str]:
+            done = three.ok("restore", backup, "--yes", *more)["databases"]
+            return {one["target"]: one["mode"] for one in done}
+
+        assert restored(name) == expected
+        assert [state(server, one) for one in all_of] == saved
+        server.run(f"DELETE FROM {quote(database)}.ord WHERE id > 50")
+        changed = [state(server, one) for one in all_of]
+        assert restored(name) == expected
+        assert [state(server, one) for one in all_of] == saved
+        if keys:
+            safety = max(
+                (one for one in three.ok("list")["backups"] if one["kind"] == "safety"),
+                key=lambda one: len(one["databases"]),
+            )
+            assert restored(safety["backup"], "--skip-pre-restore-backup") == {
+                database: "in place", crm: "in place",
+            }  # fmt: skip
+            assert [state(server, one) for one in all_of] == changed
+        for one in all_of:
+            for schema in beside(server, one):
+                server.run(f"DROP DATABASE {quote(schema)}")
 
 
 def test_a_restore_killed_at_any_moment_is_settled_by_the_next(

@@ -33,7 +33,7 @@ from ulasis_backup.operations.definers import settle_definers
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import BackupRequest
 from ulasis_backup.operations.leftovers import expect_settled
-from ulasis_backup.operations.neighbours import in_order, refuse_unmet
+from ulasis_backup.operations.neighbours import in_order
 from ulasis_backup.operations.preflight import check_target, refuse_small_packet
 from ulasis_backup.operations.restore_beside import (
     Loaded,
@@ -45,7 +45,7 @@ from ulasis_backup.operations.restore_beside import (
     take_back,
     without_past_events,
 )
-from ulasis_backup.operations.restore_in_place import replace_in_place, undo_command
+from ulasis_backup.operations.restore_in_place import Part, replace_in_place, undo_command
 from ulasis_backup.operations.restore_plan import (
     RestorePlan,
     RestoreRequest,
@@ -132,8 +132,10 @@ def restore_all(
         if any(work.request.dry_run for work in works):
             return RestoredAll(done=tuple(_restored(work) for work in works))
         _ask([work.plan for work in works], confirm)
-        for work in works:
-            work.safety = _make_safety_backup(context, work.plan)
+        for group in _saved_together(works):
+            made = _make_safety_backup(context, [work.plan for work in group])
+            for work in group:
+                work.safety = made
         try:
             for work in works:
                 _load(context, work)
@@ -187,9 +189,20 @@ class _Opened:
         self.requests = requests
         self.sources = [_open(context, request) for request in requests]
 
-    def held(self, end: int | None = None) -> frozenset[tuple[str, str]]:
-        """Return the tables and views of all sources, or of those before number *end*."""
-        return frozenset(one for source in self.sources[:end] for one in _held(source))
+    def held(self) -> frozenset[tuple[str, str]]:
+        """Return the tables and views of all sources."""
+        return frozenset(one for source in self.sources for one in _held(source))
+
+    def joined(self, number: int) -> tuple[str, ...]:
+        """Return the databases that foreign keys join with that of source *number*."""
+        own = self.sources[number].database
+        keys = {
+            (source.database, need.database)
+            for source in self.sources
+            for need in source.needs().neighbours
+            if need.right == "REFERENCES"
+        }
+        return tuple(sorted({name for key in keys if own in key for name in key} - {own}))
 
 
 def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> _Work:
@@ -209,14 +222,12 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
     )
     plan = make_plan(
         server, source, target=target, request=request, notices=notices,
-        flags=context.config.flags,
+        flags=context.config.flags, joined=opened.joined(number),
     )  # fmt: skip
     if plan.names is None and not request.dry_run:
         # From the first statement on the backup is all there is: every byte of it is read before.
         source = source.read_whole(context)
         refuse_small_packet(server, source.needs().packet)
-        # Nor is there a later for views that read each other's databases.
-        refuse_unmet(server, source.needs().neighbours, coming=opened.held(number))
     return _Work(request=request, server=server, source=source, plan=plan, started=opened.started)
 
 
@@ -264,13 +275,21 @@ def _ask(plans: Sequence[RestorePlan], confirm: Confirm) -> None:
         raise ConfirmationNeeded(message, hint=hint)
 
 
-def _make_safety_backup(context: Context, plan: RestorePlan) -> MadeBackup | None:
-    if not plan.safety_backup:
-        return None
+def _saved_together(works: Sequence[_Work]) -> list[list[_Work]]:
+    """Return the databases that a safety backup is made of: one for each, or for what is joined.
+
+    What is replaced in place together has to be brought back together.
+    """
+    saved = [work for work in works if work.plan.safety_backup]
+    joined = [work for work in saved if work.plan.names is None]
+    return [[work] for work in saved if work.plan.names] + ([joined] if joined else [])
+
+
+def _make_safety_backup(context: Context, plans: Sequence[RestorePlan]) -> MadeBackup:
+    plan = plans[0]
     note = f"before the restore of {plan.backup}"
-    request = BackupRequest(
-        databases=(plan.target,), method=plan.method, kind=Kind.SAFETY, note=note
-    )
+    targets = tuple(one.target for one in plans)
+    request = BackupRequest(databases=targets, method=plan.method, kind=Kind.SAFETY, note=note)
     try:
         with connect(context.config.reading) as server:
             made = back_up_locked(context, request, server)
@@ -296,15 +315,7 @@ def _load(context: Context, work: _Work) -> None:
 
 def _put_in(context: Context, works: Sequence[_Work]) -> RestoredAll:
     """Make each database the restored one, then what reads across them, then compare."""
-    failed: tuple[str, UlasisError] | None = None
-    for number, work in enumerate(works):
-        try:
-            _put_in_one(context, works, number)
-        except UlasisError as error:
-            if not number:
-                raise
-            failed = (work.plan.target, error)
-            break
+    failed = _put_in_each(context, works)
     moved = [work for work in works if work.is_done]
     late = [(work.plan.target, view) for work in moved for view in work.later]
     with suppress(UlasisError):  # Each database's own end says what it lacks.
@@ -325,16 +336,45 @@ def _put_in(context: Context, works: Sequence[_Work]) -> RestoredAll:
     return RestoredAll(done=tuple(done), failed=failed)
 
 
-def _put_in_one(context: Context, works: Sequence[_Work], number: int) -> None:
-    work = works[number]
-    expect_unchanged(work.server, work.source, work.plan)
+def _put_in_each(context: Context, works: Sequence[_Work]) -> tuple[str, UlasisError] | None:
+    """Swap, then replace in place; return where it ended after some were restored, and why."""
+    swaps = [[work] for work in works if work.loaded]
+    in_place = [work for work in works if not work.loaded]
+    # What is replaced in place comes last: views of it are made when all tables are there.
+    steps = [*swaps, in_place] if in_place else swaps
+    for step in steps:
+        try:
+            for work in step:
+                expect_unchanged(work.server, work.source, work.plan)
+            if step is in_place:
+                _replace(context, works, in_place)
+            else:
+                _swap(context, works, step[0])
+        except UlasisError as error:
+            if step is steps[0]:
+                raise
+            return ", ".join(work.plan.target for work in step), error
+    return None
+
+
+def _replace(context: Context, works: Sequence[_Work], in_place: Sequence[_Work]) -> None:
+    """Restore databases in place, together, and the views that wait for them."""
+    parts = [
+        Part(server=one.server, source=one.source, plan=one.plan, safety=one.safety)
+        for one in in_place
+    ]
+    late = [(one.plan.target, view) for one in works if one.is_done for view in one.later]
+    contents = replace_in_place(context, parts, late=late)
+    for work, loaded in zip(in_place, contents, strict=True):
+        work.in_place = loaded
+
+
+def _swap(context: Context, works: Sequence[_Work], work: _Work) -> None:
+    """Exchange the tables of a database; views that cannot be made yet are for later."""
     if work.loaded is None:
-        work.in_place = replace_in_place(
-            context, work.server, work.source, plan=work.plan, safety=work.safety
-        )
         return
     work.loaded = without_past_events(context, work.server, work.loaded)
-    after = frozenset(one.plan.target for one in works[number + 1 :])
+    after = frozenset(one.plan.target for one in works if not one.is_done and one is not work)
     late = frozenset((one.plan.target, view.name) for one in works for view in one.later)
     work.later = later_views(work.loaded, after, late)
     wait = context.config.settings.restore_lock_wait

@@ -7,65 +7,109 @@ the rights for a second set of tables, and for what cannot be moved between sche
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ulasis_backup.errors import AuthenticationFailed, LoadFailed, UlasisError
 from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents
+from ulasis_backup.methods.rows_restore import create_others
+from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import Server, quote
 from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.restore_plan import AS_ASKED, RestorePlan, in_scope
+from ulasis_backup.operations.rows_source import RowsSource
 from ulasis_backup.operations.source import Source
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One database that is restored in place."""
+
+    server: Server
+    source: Source
+    plan: RestorePlan
+    safety: MadeBackup | None
+
+
 def replace_in_place(
-    context: Context,
-    server: Server,
-    source: Source,
-    *,
-    plan: RestorePlan,
-    safety: MadeBackup | None,
-) -> Contents:
-    """Empty the target and load the backup; from here on the old state is in *safety* alone."""
-    total = source.contents.plain.bytes
-    context.observe(PhaseBegan(name="load", subject=plan.target, total=total, exact=True))
+    context: Context, parts: Sequence[Part], *, late: Sequence[tuple[str, Definition]] = ()
+) -> tuple[Contents, ...]:
+    """Empty the targets and load the backup; from here on the old state is in ``safety`` alone.
+
+    The tables of all come first, for views and foreign keys may lead from one to another. *late*
+    are views of other databases that are made along with theirs, as far as they can be.
+    """
+    touched: list[Part] = []
     try:
-        if source.only_tables is None:
-            load.make_database(server, plan.target, source.options_for(server))
-        else:
-            server.run(f"CREATE DATABASE IF NOT EXISTS {quote(plan.target)}")
-        kept = frozenset((entry.kind, entry.name) for entry in source.left_out)
-        load.empty(server, plan.target, in_scope(server, plan.target, source), kept=kept)
-        contents = source.load(context, server, plan.target)
+        contents = [_load(context, part, touched) for part in parts]
+        _create_others(parts, late)
     except UlasisError as error:
-        raise _half_done(error, plan, safety) from None
+        raise _half_done(error, touched) from None
     except BaseException:
-        message = f"the restore of {plan.target} was cut off in the middle: it is incomplete now"
-        context.observe(Notice(message=message, hint=_way_back(plan, safety)))
+        targets = _targets(touched)
+        message = f"the restore of {targets} was cut off in the middle: it is incomplete now"
+        context.observe(Notice(message=message, hint=_way_back(touched)))
         raise
+    return tuple(contents)
+
+
+def _load(context: Context, part: Part, touched: list[Part]) -> Contents:
+    """Empty a target and load its tables; all of a dump."""
+    server, source, target = part.server, part.source, part.plan.target
+    total = source.contents.plain.bytes
+    context.observe(PhaseBegan(name="load", subject=target, total=total, exact=True))
+    touched.append(part)
+    if source.only_tables is None:
+        load.make_database(server, target, source.options_for(server))
+    else:
+        server.run(f"CREATE DATABASE IF NOT EXISTS {quote(target)}")
+    kept = frozenset((entry.kind, entry.name) for entry in source.left_out)
+    load.empty(server, target, in_scope(server, target, source), kept=kept)
+    if isinstance(source, RowsSource):
+        contents = source.load_base(context, server, target)
+    else:
+        contents = source.load(context, server, target)
     context.observe(PhaseEnded(name="load"))
     return contents
 
 
-def _half_done(error: UlasisError, plan: RestorePlan, safety: MadeBackup | None) -> UlasisError:
-    """Say that the target is now incomplete, and how to get the old state back."""
-    message = f"the restore of {plan.target} stopped in the middle: {error.message}"
-    hint = f"{error.hint}; {_way_back(plan, safety)}"
+def _create_others(parts: Sequence[Part], late: Sequence[tuple[str, Definition]]) -> None:
+    """Create what refers to tables, now that all of them are there."""
+    rows = [(one, one.source) for one in parts if isinstance(one.source, RowsSource)]
+    if not rows:
+        return
+    built = [(one.plan.target, source.whole(one.server, one.plan.target)) for one, source in rows]
+    create_others(parts[0].server, built, optional=late)
+
+
+def _half_done(error: UlasisError, touched: Sequence[Part]) -> UlasisError:
+    """Say that the targets are now incomplete, and how to get the old state back."""
+    message = f"the restore of {_targets(touched)} stopped in the middle: {error.message}"
+    hint = f"{error.hint}; {_way_back(touched)}"
     kind = type(error) if isinstance(error, AuthenticationFailed) else LoadFailed
     return kind(message, hint=hint)
 
 
-def _way_back(plan: RestorePlan, safety: MadeBackup | None) -> str:
-    if safety is None:
+def _targets(parts: Sequence[Part]) -> str:
+    return ", ".join(part.plan.target for part in parts)
+
+
+def _way_back(parts: Sequence[Part]) -> str:
+    ways = [undo_command(part.plan, part.safety) for part in parts if part.safety]
+    if not ways:
         return "there is no safety backup; restore again when the cause is gone"
-    return f"to bring the old state back: {undo_command(plan, safety)}"
+    return f"to bring the old state back: {'; '.join(dict.fromkeys(ways))}"
 
 
 def undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
     """Return the command that brings the safety backup back, from here to that server."""
     words = ["ulasis-backup", *plan.flags, "restore", str(safety.name)]
-    words += ["--target-database", plan.target, "--skip-pre-restore-backup"]
+    if len(safety.manifest.header.databases) == 1:
+        words += ["--target-database", plan.target]
+    words.append("--skip-pre-restore-backup")
     if plan.in_place == (AS_ASKED,):
         words.append("--in-place")
     words.append("--yes")

@@ -114,8 +114,13 @@ def make_plan(
     request: RestoreRequest,
     notices: tuple[str, ...],
     flags: tuple[str, ...] = (),
+    joined: tuple[str, ...] = (),
 ) -> RestorePlan:
-    """Decide what happens to each object that exists now; raises Refused."""
+    """Decide what happens to each object that exists now; raises Refused.
+
+    *joined* are other databases, restored with it or not, that foreign keys of backups lead to
+    from this one, or from which they lead here: moved alone, its tables would take them along.
+    """
     have = objects_of(in_scope(server, target, source))
     # Also the proof that everything can be rewritten, before anything is touched.
     source.expect_renamable(target)
@@ -125,7 +130,8 @@ def make_plan(
     everything = objects_of(schema.catalogue(server, target))
     dependants = schema.dependants(server, target) if have else ()
     names = new_names(target)
-    in_place = (AS_ASKED,) if request.in_place else tuple(_against(server, source, names))
+    keys = (f"foreign keys join it with {name}" for name in joined)
+    in_place = (AS_ASKED,) if request.in_place else (*keys, *_against(server, source, names))
     return RestorePlan(
         backup=str(source.name),
         made_at=source.made_at,
