@@ -165,8 +165,13 @@ def test_what_a_cut_restore_prints_brings_the_old_state_back(
             assert found is not None
             _wait_until_quiet(server)
             words = shlex.split(found[1])[1:]
+            for refused in (command.run("backup"), command.run("settle"), command.run("check")):
+                assert refused.code == 53, refused.said
+                assert "half loaded" in refused.said
+                assert words[1] in refused.said
             assert command.run(*words).code == 0
             assert _rows(server) == before
+            assert command.run("backup").code == 0
 
 
 def _rows(server: Server) -> list[tuple[object, ...]]:

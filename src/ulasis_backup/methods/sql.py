@@ -28,11 +28,13 @@ from ulasis_backup.methods.sections import Piece, split
 from ulasis_backup.methods.witness import look, witness_of
 from ulasis_backup.model import LeftOut, Login, ObjectKind, TextLoss, Witness
 from ulasis_backup.mysql import privileges, programs, schema
+from ulasis_backup.mysql.beside import RESTORING
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.guard import GuardOptions, SchemaGuard, guarded, tables_locked
 from ulasis_backup.mysql.losses import find_losses
 from ulasis_backup.mysql.privileges import Missing
 from ulasis_backup.mysql.programs import Program, ProgramFailed
+from ulasis_backup.mysql.restoring import find
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server
 from ulasis_backup.mysql.unprintable import refuse_unprintable
@@ -137,6 +139,7 @@ def plan_dump(server: Server, database: str, options: SqlOptions) -> DumpPlan:
             *position,
             *_partial_options(missing, database, found),
             *(f"--ignore-table={database}.{view.name}" for view in broken),
+            *([f"--ignore-table={database}.{RESTORING}"] if find(server, database) else ()),
         ),
         catalogue=found,
         locked=tuple(needing) if lock else (),

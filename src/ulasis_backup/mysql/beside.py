@@ -26,6 +26,9 @@ seen by whoever sees the database, so that nobody takes a half-swapped one for a
 GATE = "__ulasis_gate"
 """A table of the before-schema that nobody needs, see ``swap_handover``."""
 
+RESTORING = "__ulasis_restoring"
+"""The mark of a restore in place, see ``restoring``; swaps and backups look past it."""
+
 OURS = frozenset({JOURNAL, WAITING, MOVED, GATE})
 
 LONGEST_NAME = 64

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ulasis_backup.errors import PrivilegeMissing, ServerError, SettingsError
 from ulasis_backup.model import DatabaseOptions, LeftOut, ObjectKind
+from ulasis_backup.mysql.beside import RESTORING
 from ulasis_backup.mysql.privileges import account, has_global
 from ulasis_backup.mysql.server import QueryFailed, Server, databases, quote
 
@@ -85,13 +86,16 @@ def need_database(server: Server, database: str) -> DatabaseOptions:
 
 
 def catalogue(server: Server, database: str) -> Catalogue:
-    """Return the names of everything in *database* that the session may see."""
+    """Return the names of everything in *database* that the session may see.
+
+    The mark of a restore in place is no part of it.
+    """
     tables: list[Table] = []
     objects: list[tuple[ObjectKind, str]] = []
     rows = server.query(
         "SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES "
-        "WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME",
-        (database,),
+        "WHERE TABLE_SCHEMA = %s AND TABLE_NAME <> %s ORDER BY TABLE_NAME",
+        (database, RESTORING),
     )
     for name, kind, engine in rows:
         if kind == "VIEW":

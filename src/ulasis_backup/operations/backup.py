@@ -12,12 +12,12 @@ from ulasis_backup.errors import NameTaken, SettingsError, StorageError, SwapInc
 from ulasis_backup.events import BytesMoved, Notice, Observe, PhaseBegan, PhaseEnded, ignore
 from ulasis_backup.methods import load
 from ulasis_backup.methods.base import Captured
-from ulasis_backup.model import DatabaseOptions, Size
+from ulasis_backup.model import DatabaseOptions, Kind, Size
 from ulasis_backup.mysql import schema, swap
 from ulasis_backup.mysql.server import Server, connect, locked, server_id
 from ulasis_backup.operations.context import Context, now, stamp
 from ulasis_backup.operations.jobs import BackupRequest, Job, prepare
-from ulasis_backup.operations.leftovers import need_whole
+from ulasis_backup.operations.leftovers import need_whole, refuse_half_loaded
 from ulasis_backup.operations.recorded import recorded
 from ulasis_backup.operations.space import expect_room
 from ulasis_backup.repository import manifest as manifests
@@ -75,7 +75,7 @@ def back_up(context: Context, request: BackupRequest) -> MadeBackup:
 def back_up_locked(context: Context, request: BackupRequest, server: Server) -> MadeBackup:
     """Back up databases whose name locks the caller holds on *server* or elsewhere."""
     started_at = now()
-    _refuse_halves(server, request)
+    _refuse_halves(context, server, request)
     job = prepare(context, request, server)
     repository.ensure(context.repository)
     run = _begin(context, request, job, started_at=started_at)
@@ -100,11 +100,14 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
     return MadeBackup(name=run.name, manifest=written, seconds=seconds)
 
 
-def _refuse_halves(server: Server, request: BackupRequest) -> None:
+def _refuse_halves(context: Context, server: Server, request: BackupRequest) -> None:
     for database in request.databases:
         if swap.incomplete(server, database):
             message = f"swap incomplete: {database} is between its old and its new state"
             raise SwapIncomplete(message, hint="`ulasis-backup settle` finishes it; then again")
+        # What a safety backup keeps of a half-loaded one may be the only copy of something.
+        if request.kind is not Kind.SAFETY:
+            refuse_half_loaded(context, server, database, held=True)
 
 
 def _begin(context: Context, request: BackupRequest, job: Job, *, started_at: datetime) -> _Run:

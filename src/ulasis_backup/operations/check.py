@@ -255,7 +255,7 @@ def _swaps(context: Context) -> Iterator[Finding]:
     for done in settle(context):
         message = f"{done.names.database}: a restore that was cut off is {done.outcome}"
         yield _warning("swap", message, "; ".join(done.notes))
-    kept = list_leftovers(context)
+    kept = [one for one in list_leftovers(context) if one.schemas]
     size = sum(one.bytes for one in kept) / 1e9
     if kept:
         message = f"{len(kept)} restores keep {size:,.1f} GB beside their databases"

@@ -6,10 +6,12 @@ Nothing here is dropped unasked: what a restore replaced may be the only copy of
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ulasis_backup.errors import (
+    Busy,
     ConfirmationNeeded,
     Refused,
     ServerError,
@@ -17,14 +19,21 @@ from ulasis_backup.errors import (
     UlasisError,
 )
 from ulasis_backup.events import Notice
-from ulasis_backup.mysql import beside, journal, swap
+from ulasis_backup.mysql import beside, journal, restoring, swap
 from ulasis_backup.mysql.beside import Names
 from ulasis_backup.mysql.journal import Journal, State
+from ulasis_backup.mysql.restoring import Restoring
 from ulasis_backup.mysql.server import Server, connect, locked, quote
 from ulasis_backup.operations.context import Context, chosen_databases
 
 UNKNOWN = "unknown"
 """The state of schemas whose journal is gone, or may not be read."""
+
+HALF = "restoring in place"
+"""The state of a database that a restore in place left half loaded."""
+
+RUNNING = "running in place"
+"""The state of one that is being restored in place now."""
 
 NEWER = "newer"
 """The state of schemas whose journal a newer version of ours wrote."""
@@ -50,6 +59,8 @@ class Leftover:
     @property
     def incomplete(self) -> bool:
         """Tell whether the database is between an old and a new state."""
+        if self.state == HALF:
+            return True
         return self.state in list(State) and State(self.state).is_incomplete
 
 
@@ -60,6 +71,7 @@ def leftovers(server: Server) -> tuple[Leftover, ...]:
         # Names are cut where they are long, by one letter more for one kind than for another.
         by_id.setdefault((one.head[: beside.SHORTEST_HEAD], one.id), []).append(one)
     found = [_leftover(server, parts) for parts in by_id.values()]
+    found += [_half(server, mark) for mark in restoring.find_all(server)]
     return tuple(sorted(found, key=lambda one: (one.at, one.database, one.id)))
 
 
@@ -78,7 +90,12 @@ def settle(context: Context, databases: Iterable[str] | None = None) -> tuple[sw
         if databases is None:
             have = {one.database for one in leftovers(server)}
             databases = sorted({*chosen_databases(context.config, server), *have})
-    return _settle_all(context, databases)
+    wanted = tuple(databases)
+    done = _settle_all(context, wanted)
+    with connect(context.config.writing) as server:
+        for database in wanted:
+            refuse_half_loaded(context, server, database)
+    return done
 
 
 def _settle_all(context: Context, databases: Iterable[str]) -> tuple[swap.Settled, ...]:
@@ -116,13 +133,75 @@ def expect_settled(server: Server, database: str, *, leaving: str = "") -> None:
             raise SwapIncomplete(message, hint=hint)
 
 
+def refuse_half_loaded(
+    context: Context, server: Server, database: str, *, held: bool = False
+) -> None:
+    """Raise SwapIncomplete where a restore in place left *database* half loaded.
+
+    Raises Busy while it runs. *held*: the caller holds the name lock of *database*. Nobody but a
+    restore can mend it.
+    """
+    if restoring.find(server, database) is None:
+        return
+    with contextlib.nullcontext() if held else locked(server, database):
+        mark = restoring.find(server, database)
+    if mark is None:
+        return
+    when = f"since {mark.at} " if mark.at else ""
+    message = f"{database} is half loaded {when}(restore in place of {mark.backup or 'a backup'})"
+    raise SwapIncomplete(message, hint=way_back(context, mark))
+
+
+def way_back(context: Context, mark: Restoring) -> str:
+    """Return what to do about a database that is half loaded."""
+    if not mark.safety:
+        what = f" (tables: {', '.join(mark.tables)})" if mark.tables else ""
+        table = f"{quote(mark.database)}.{quote(beside.RESTORING)}"
+        return (
+            f"there is no safety backup of it: restore again{what}; until then no backup is made, "
+            f"unless you have looked, and it is right: DROP TABLE {table};"
+        )
+    command = command_back(
+        mark.safety, mark.database, flags=context.config.flags,
+        in_place=mark.in_place, tables=mark.undone_tables, several=mark.several,
+    )  # fmt: skip
+    return f"to bring the old state back: {command}; or restore again; until then no backup is made"
+
+
+def command_back(
+    safety: str,
+    database: str,
+    *,
+    flags: tuple[str, ...],
+    in_place: bool,
+    tables: tuple[str, ...],
+    several: bool = False,
+) -> str:
+    """Return the command that restores the *safety* backup, of some *tables* alone if any.
+
+    Of *several* databases that were replaced together all are brought back.
+    """
+    words = ["ulasis-backup", *flags, "restore", safety]
+    words += [] if several else ["--target-database", database]
+    words.append("--skip-pre-restore-backup")
+    if in_place:
+        words.append("--in-place")
+    words.append("--yes")
+    if tables and not any("," in name for name in tables):
+        words += ["--tables", ",".join(tables)]
+    return shlex.join(words)
+
+
 def need_whole(context: Context, databases: Iterable[str]) -> None:
     """See that none of *databases* is between an old and a new state: finish it, or raise.
 
     Raises Busy while the restore runs, SwapIncomplete where the login that restores cannot finish.
     """
     with connect(context.config.reading) as server:
-        halves = [name for name in databases if swap.incomplete(server, name)]
+        wanted = tuple(databases)
+        halves = [name for name in wanted if swap.incomplete(server, name)]
+        for database in wanted:
+            refuse_half_loaded(context, server, database)
     for database in halves:
         try:
             settle(context, [database])
@@ -180,6 +259,9 @@ def _chosen(found: tuple[Leftover, ...], wanted: tuple[str, ...]) -> tuple[Lefto
         if one.state == NEWER:
             message = f"the journal of restore {one.id} of {one.database} is of a newer version"
             raise Refused(message, hint=journal.NEWER_HINT)
+        if one.state in (HALF, RUNNING):
+            message = f"{one.database} is half loaded by restore {one.id}: there is nothing to drop"
+            raise Refused(message, hint="`ulasis-backup settle` names the command that mends it")
         if one.incomplete or one.state == State.LOADING:
             message = f"restore {one.id} of {one.database} is {one.state}"
             raise Refused(message, hint="`ulasis-backup settle` finishes it or takes it back")
@@ -225,6 +307,18 @@ def _leftover(server: Server, parts: list[beside.Parsed]) -> Leftover:
         at=(found.swapped_at or found.made_at) if found else "",
         note=found.note if found else "",
     )
+
+
+def _half(server: Server, mark: Restoring) -> Leftover:
+    try:
+        with locked(server, mark.database):
+            state = HALF
+    except Busy:
+        state = RUNNING
+    return Leftover(
+        id=mark.id, database=mark.database, schemas=(), tables=0, bytes=0, state=state,
+        at=mark.at, note=mark.backup,
+    )  # fmt: skip
 
 
 def _journal(server: Server, parts: list[beside.Parsed]) -> tuple[Journal | None, str]:

@@ -22,7 +22,7 @@ from ulasis_backup.errors import (
 from ulasis_backup.events import Notice
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.model import Kind
-from ulasis_backup.mysql import privileges, swap
+from ulasis_backup.mysql import privileges, restoring, swap
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import Server, connect, locked
 from ulasis_backup.mysql.swap import Swapped
@@ -326,6 +326,7 @@ def _put_in(context: Context, works: Sequence[_Work]) -> RestoredAll:
             if work.later and work.loaded:
                 swap.complete(work.server.login, work.loaded.swap.names)
             work.source.finish(context, work.server, work.plan.target)
+            _unmark(work)
             done.append(_compared(context, work))
         except UlasisError as error:
             if len(works) == 1:
@@ -334,6 +335,16 @@ def _put_in(context: Context, works: Sequence[_Work]) -> RestoredAll:
     if failed and not done:
         raise failed[1]
     return RestoredAll(done=tuple(done), failed=failed)
+
+
+def _unmark(work: _Work) -> None:
+    """Take away the mark of a restore in place, this one or one that was cut off before."""
+    mark = restoring.find(work.server, work.plan.target)
+    left = mark and mark.without(work.plan.tables)
+    if left:
+        restoring.put(work.server, left)
+    elif mark:
+        restoring.clear(work.server, work.plan.target)
 
 
 def _put_in_each(context: Context, works: Sequence[_Work]) -> tuple[str, UlasisError] | None:

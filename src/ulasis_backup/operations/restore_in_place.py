@@ -6,7 +6,7 @@ the rights for a second set of tables, and for what cannot be moved between sche
 
 from __future__ import annotations
 
-import shlex
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,13 +15,18 @@ from ulasis_backup.events import Notice, PhaseBegan, PhaseEnded
 from ulasis_backup.methods import load
 from ulasis_backup.methods.contents import Contents
 from ulasis_backup.methods.rows_restore import create_others
+from ulasis_backup.mysql import restoring, schema
 from ulasis_backup.mysql.definitions import Definition
+from ulasis_backup.mysql.restoring import Restoring
 from ulasis_backup.mysql.server import Server, quote
 from ulasis_backup.operations.backup import MadeBackup
-from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.context import Context, now, stamp
+from ulasis_backup.operations.leftovers import command_back
 from ulasis_backup.operations.restore_plan import AS_ASKED, RestorePlan, in_scope
 from ulasis_backup.operations.rows_source import RowsSource
 from ulasis_backup.operations.source import Source
+
+UNTIL = "until then no backup is made"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ def replace_in_place(
     except BaseException:
         targets = _targets(touched)
         message = f"the restore of {targets} was cut off in the middle: it is incomplete now"
-        context.observe(Notice(message=message, hint=_way_back(touched)))
+        context.observe(Notice(message=message, hint=f"{_way_back(touched)}; {UNTIL}"))
         raise
     return tuple(contents)
 
@@ -62,10 +67,9 @@ def _load(context: Context, part: Part, touched: list[Part]) -> Contents:
     total = source.contents.plain.bytes
     context.observe(PhaseBegan(name="load", subject=target, total=total, exact=True))
     touched.append(part)
+    _mark(server, part.plan, part.safety)
     if source.only_tables is None:
         load.make_database(server, target, source.options_for(server))
-    else:
-        server.run(f"CREATE DATABASE IF NOT EXISTS {quote(target)}")
     kept = frozenset((entry.kind, entry.name) for entry in source.left_out)
     load.empty(server, target, in_scope(server, target, source), kept=kept)
     if isinstance(source, RowsSource):
@@ -74,6 +78,29 @@ def _load(context: Context, part: Part, touched: list[Part]) -> Contents:
         contents = source.load(context, server, target)
     context.observe(PhaseEnded(name="load"))
     return contents
+
+
+def _mark(server: Server, plan: RestorePlan, safety: MadeBackup | None) -> None:
+    """Let the database itself say that it is half done, as long as it is, whatever becomes of us.
+
+    The safety backup of an earlier one that was cut off stays the way back: ours is half loaded.
+    """
+    # Not where it is there: MySQL waits for open transactions even then.
+    if schema.database_options(server, plan.target) is None:
+        server.run(f"CREATE DATABASE IF NOT EXISTS {quote(plan.target)}")
+    before = restoring.find(server, plan.target)
+    mark = Restoring(
+        database=plan.target,
+        id=secrets.token_hex(4),
+        backup=plan.backup,
+        at=stamp(now()),
+        safety=str(safety.name) if safety else "",
+        several=_holds_several(safety),
+        tables=plan.tables,
+        undone_tables=plan.undone_tables,
+        in_place=plan.in_place == (AS_ASKED,),
+    )
+    restoring.put(server, before.widened(plan.tables) if before else mark)
 
 
 def _create_others(parts: Sequence[Part], late: Sequence[tuple[str, Definition]]) -> None:
@@ -88,7 +115,7 @@ def _create_others(parts: Sequence[Part], late: Sequence[tuple[str, Definition]]
 def _half_done(error: UlasisError, touched: Sequence[Part]) -> UlasisError:
     """Say that the targets are now incomplete, and how to get the old state back."""
     message = f"the restore of {_targets(touched)} stopped in the middle: {error.message}"
-    hint = f"{error.hint}; {_way_back(touched)}"
+    hint = f"{error.hint}; {_way_back(touched)}; {UNTIL}"
     kind = type(error) if isinstance(error, AuthenticationFailed) else LoadFailed
     return kind(message, hint=hint)
 
@@ -106,13 +133,11 @@ def _way_back(parts: Sequence[Part]) -> str:
 
 def undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
     """Return the command that brings the safety backup back, from here to that server."""
-    words = ["ulasis-backup", *plan.flags, "restore", str(safety.name)]
-    if len(safety.manifest.header.databases) == 1:
-        words += ["--target-database", plan.target]
-    words.append("--skip-pre-restore-backup")
-    if plan.in_place == (AS_ASKED,):
-        words.append("--in-place")
-    words.append("--yes")
-    if plan.undone_tables and not any("," in name for name in plan.undone_tables):
-        words += ["--tables", ",".join(plan.undone_tables)]
-    return shlex.join(words)
+    return command_back(
+        str(safety.name), plan.target, flags=plan.flags, several=_holds_several(safety),
+        in_place=plan.in_place == (AS_ASKED,), tables=plan.undone_tables,
+    )  # fmt: skip
+
+
+def _holds_several(safety: MadeBackup | None) -> bool:
+    return safety is not None and len(safety.manifest.header.databases) > 1

@@ -17,7 +17,7 @@ from ulasis_backup.estimate import Duration, Measurement, full_at, restore_secon
 from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.daemon import local_zone
-from ulasis_backup.operations.leftovers import Leftover, list_leftovers
+from ulasis_backup.operations.leftovers import HALF, Leftover, list_leftovers
 from ulasis_backup.operations.meant import meant
 from ulasis_backup.operations.runlog import used_over_time
 from ulasis_backup.operations.schedule import jobs
@@ -509,11 +509,12 @@ def _leftovers(context: Context) -> tuple[Leftover, ...] | None:
 def _swap_problems(found: Sequence[Leftover]) -> Iterator[Problem]:
     for one in found:
         if one.incomplete:
+            what = "half loaded" if one.state == HALF else "between two states"
             yield Problem(
                 level=Level.CRITICAL,
                 key=f"{one.database} swap",
                 title=f"swap incomplete: {one.database}",
-                message=f"swap incomplete: {one.database} is between two states since {one.at}, "
+                message=f"swap incomplete: {one.database} is {what} since {one.at}, "
                 f"restore {one.id} ({one.note})",
                 hint="ulasis-backup settle",
             )
