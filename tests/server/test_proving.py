@@ -328,8 +328,9 @@ def test_one_of_three_ways_to_choose_is_needed(
     scratch: ScratchServer, shelf: Bench, orders: str
 ) -> None:
     command = command_of(scratch, shelf, orders)
-    for words in ((), ("--all", "--oldest-unproven")):
-        assert command.run("test-restore", *words).code == 2
+    for words, said in (((), "is needed"), (("--all", "latest"), "only one of BACKUP")):
+        refused = command.run("test-restore", *words)
+        assert (refused.code, said in refused.err) == (2, True), refused.said
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

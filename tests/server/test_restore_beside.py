@@ -455,6 +455,14 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(
     assert shown.code == 0
     assert f"loaded into {database}__restore_" in shown.out
     assert beside(server, database) == []
+    for suffix in ("before_1", "restore_0123abcd"):
+        aside = f"{database}__{suffix}"
+        for more in ((), ("--in-place",)):
+            words = ("restore", name, "--dry-run", "--target-database", aside, *more)
+            refused = command.run(*words)
+            assert (refused.code, "keeps aside" in refused.err) == (2, True), refused.said
+    some = command.run("restore", name, "--dry-run", "--in-place", "--tables", "zebras")
+    assert "in place: only zebras is emptied, then loaded" in some.out, some.said
 
 
 def test_a_plan_says_what_stands_against_moving_tables_with_triggers(

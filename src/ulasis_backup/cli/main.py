@@ -33,6 +33,11 @@ from ulasis_backup.errors import SettingsError, UlasisError
 
 USAGE_HINT = "`ulasis-backup --help` lists commands and options"
 
+STOPPED_RESTORE = (
+    "until the swap the database is as it was, and `ulasis-backup settle` finishes or takes back "
+    "what was left; one that was being restored in place is incomplete"
+)
+
 app = typer.Typer(
     name="ulasis-backup",
     help="Back up MySQL and MariaDB databases, verify the backups, and restore them.",
@@ -208,7 +213,8 @@ def _run(arguments: list[str]) -> int:
         return _unexpected(error)
     # Typer turns Ctrl-C into an exit of this code.
     if code in (errors.INTERRUPTED, errors.TERMINATED):
-        return _fail("stopped by a signal; no half-written backup is listed", "", code)
+        hint = STOPPED_RESTORE if "restore" in arguments else ""
+        return _fail("stopped by a signal; no half-written backup is listed", hint, code)
     return code if isinstance(code, int) else 0
 
 

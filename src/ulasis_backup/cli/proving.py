@@ -60,7 +60,9 @@ def restore_in_scratch(
     session: Session = context.obj
     session.override(backup_jobs=jobs)
     if sum((name is not None, every, oldest_unproven)) != 1:
-        message = "one of BACKUP, --all and --oldest-unproven is needed"
+        given = name is not None or every or oldest_unproven
+        said = "only one of {} may be given" if given else "one of {} is needed"
+        message = said.format("BACKUP, --all and --oldest-unproven")
         raise SettingsError(message, hint="e.g. `ulasis-backup test-restore latest`")
     request = ProofRequest(
         programs=tuple(programs or ()),

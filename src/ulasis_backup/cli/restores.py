@@ -236,7 +236,8 @@ def _plan_lines(plan: RestorePlan) -> list[str]:
 
 def _how(plan: RestorePlan) -> str:
     if plan.names is None:
-        return "in place: the database is emptied, then loaded"
+        what = f"only {', '.join(plan.tables)}" if plan.tables else "the database"
+        return f"in place: {what} is emptied, then loaded"
     return (
         f"loaded into {plan.names.restore}, compared, swapped in; "
         f"what is there now goes to {plan.names.before}"

@@ -100,6 +100,11 @@ def is_beside(schema: str) -> bool:
     return parse(schema) is not None
 
 
+def resembles_beside(schema: str) -> bool:
+    """Tell whether people would take *schema* for one of ours."""
+    return bool(re.search(r"__(?:restore|before|undone)_[0-9a-f]+\Z", schema))
+
+
 def schemas_of(server: Server, database: str) -> tuple[Parsed, ...]:
     """Return the schemas beside *database* that the session may see."""
     found = (parse(name) for name in databases(server))

@@ -8,6 +8,7 @@ from ulasis_backup.errors import ServerUnsuitable, SettingsError
 from ulasis_backup.methods import load
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
+from ulasis_backup.mysql.beside import is_beside, resembles_beside
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import SYSTEM_DATABASES, Server
 from ulasis_backup.operations.context import Context
@@ -39,6 +40,9 @@ def check_target(
         raise SettingsError(
             f"{target!r} cannot be restored into", hint="choose a database of your own"
         )
+    if is_beside(target) or (target != source.database and resembles_beside(target)):
+        message = f"{target} has the name of a schema that a restore keeps aside"
+        raise SettingsError(message, hint="choose another name; `undo` swaps back what it holds")
     needs = source.needs()
     notices = list(source.notices(server, target))
     if needs.client:
