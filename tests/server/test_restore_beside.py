@@ -385,6 +385,40 @@ def test_without_rights_beside_the_database_it_is_restored_in_place_and_said_so(
     assert restoring.ok("restore", name, "--yes")["mode"] == "beside"
 
 
+@pytest.mark.parametrize("method", ["rows", "sql"])
+def test_a_reading_login_without_rights_on_the_target_is_told_of_with_the_grant(
+    server: Server, database: str, command: Command, method: str
+) -> None:
+    make_orders(server, database, rows=20)
+    for statement in (
+        "CREATE OR REPLACE USER reader@localhost IDENTIFIED BY 'x'",
+        f"GRANT ALL ON {quote(database)}.* TO reader@localhost",
+        "GRANT RELOAD, PROCESS, BINLOG MONITOR ON *.* TO reader@localhost",
+        "GRANT SELECT ON mysql.proc TO reader@localhost",
+    ):
+        server.run(statement)
+    name = command.having(BACKUP_METHOD=method).backup()
+    user = command.settings["DB_USER"]
+    split = command.having(DB_USER="reader", DB_PASSWORD="x", DB_RESTORE_USER=user)
+    copy = f"{database}_copy"
+    words = ("restore", name, "--target-database", copy, "--yes")
+    try:
+        (notice,) = [
+            one for one in split.ok(*words, "--dry-run")["notices"] if "may not read" in one
+        ]
+        loaded = split.run(*words)
+        assert loaded.code == 60, loaded.said
+        grants = re.findall(r"GRANT [^;]+;", notice)
+        assert grants
+        assert all(one in loaded.err + loaded.out for one in grants), loaded.said
+        for one in grants:
+            server.run(one)
+        assert not any("may not read" in one for one in split.ok(*words)["notices"])
+    finally:
+        for one in (copy, *beside(server, copy)):
+            server.run(f"DROP DATABASE IF EXISTS {quote(one)}")
+
+
 @BOTH
 def test_some_tables_alone_are_swapped(
     server: Server, database: str, command: Command, method: str

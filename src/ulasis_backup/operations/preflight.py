@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ulasis_backup.errors import ServerUnsuitable, SettingsError
+from ulasis_backup.errors import ServerUnsuitable, SettingsError, UlasisError
 from ulasis_backup.methods import load
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.beside import is_beside, resembles_beside
 from ulasis_backup.mysql.schema import Catalogue
-from ulasis_backup.mysql.server import SYSTEM_DATABASES, Server
+from ulasis_backup.mysql.server import SYSTEM_DATABASES, Server, connect
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.definers import refuse_protected
 from ulasis_backup.operations.neighbours import refuse_unmet
@@ -78,6 +78,23 @@ def check_target(
         notices.append("events of the copy will run beside those of the original, where enabled")
     notices += [f"lost when it was made: {load.describe(loss)}" for loss in source.text_losses]
     return tuple(notices)
+
+
+def grants_to_compare(context: Context, target: str) -> str:
+    """Return the statements that let DB_USER compare *target* after a restore; empty: it may.
+
+    Its settings may name other databases, which are all that `check` looks at.
+    """
+    config = context.config
+    if config.reading == config.writing:
+        return ""
+    try:
+        with connect(config.reading) as server:
+            missing = privileges.missing_for_rows(server, [target])
+    except UlasisError:
+        return ""  # Why it cannot log in is said where it is needed.
+    hint = privileges.refuse(missing, partial_hint=False).hint if missing else ""
+    return hint.removeprefix("run as an administrator: ")
 
 
 def _refuse_read_only(server: Server) -> None:

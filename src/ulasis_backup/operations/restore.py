@@ -34,7 +34,7 @@ from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import BackupRequest
 from ulasis_backup.operations.leftovers import expect_settled
 from ulasis_backup.operations.neighbours import in_order
-from ulasis_backup.operations.preflight import check_target, refuse_small_packet
+from ulasis_backup.operations.preflight import check_target, grants_to_compare, refuse_small_packet
 from ulasis_backup.operations.restore_beside import (
     Loaded,
     compare_objects,
@@ -219,6 +219,7 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
         *check_target(
             context, server, source, target, beside=not request.in_place, coming=opened.held()
         ),
+        *_about_comparing(context, request, target),
     )
     plan = make_plan(
         server, source, target=target, request=request, notices=notices,
@@ -229,6 +230,15 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
         source = source.read_whole(context)
         refuse_small_packet(server, source.needs().packet)
     return _Work(request=request, server=server, source=source, plan=plan, started=opened.started)
+
+
+def _about_comparing(context: Context, request: RestoreRequest, target: str) -> Iterator[str]:
+    """Say so where DB_USER will not be able to compare."""
+    if request.compare and (grants := grants_to_compare(context, target)):
+        yield (
+            f"DB_USER may not read {target}: to have it compared, run as an administrator: "
+            + grants
+        )
 
 
 def _settle(context: Context, server: Server, target: str, *, dry_run: bool) -> None:
@@ -402,6 +412,8 @@ def _compared(context: Context, work: _Work) -> Restored:
     try:
         found = _comparison(context, work)
     except CouldNotCheck as error:
+        if grants := grants_to_compare(context, work.plan.target):
+            error.hint = f"run as an administrator: {grants}"
         return _restored(work, unchecked=error)
     if found and not found.equal:
         raise _not_equal(work, found)
