@@ -131,6 +131,17 @@ def test_a_backup_of_all_databases_leaves_out_what_restores_keep(
     assert not any(name.startswith(f"{HOME}__") for name in held)
 
 
+def test_a_login_that_sees_nothing_says_that_it_may_be_the_login(
+    home: Server, tmp_path: Path
+) -> None:
+    _swapped(home)
+    reader = _reader(home, tmp_path)
+    for arguments in (("list", "--leftovers"), ("settle",)):
+        done = reader.run(*arguments)
+        assert done.code == 0
+        assert "that this login can see" in done.out
+
+
 def _left(command: Command) -> list[tuple[str, list[str]]]:
     """Return what restores of this database left: other tests use the server, too."""
     listed = command.ok("list", "--leftovers")["leftovers"]

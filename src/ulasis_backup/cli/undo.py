@@ -55,7 +55,9 @@ def settle(context: typer.Context) -> None:
         done = operation.settle(world)
     lines = [_settled_line(one) for one in done]
     document = [asdict(one.names) | {"outcome": one.outcome, "note": one.note} for one in done]
-    session.show({"settled": document}, *(lines or ["nothing was left half done"]))
+    session.show(
+        {"settled": document}, *(lines or ["nothing that this login can see was left half done"])
+    )
 
 
 def drop_leftovers(
@@ -99,7 +101,7 @@ def list_leftovers(session: Session) -> None:
             size(one.bytes), state, ", ".join(one.schemas), one.note,
         )  # fmt: skip
     document = {"leftovers": [asdict(one) | {"incomplete": one.incomplete} for one in found]}
-    text: Any = rows if found else "restores keep nothing on this server"
+    text: Any = rows if found else "restores keep nothing here that this login can see"
     session.show(document, text)
 
 
