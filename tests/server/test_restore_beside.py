@@ -28,6 +28,7 @@ from support.server import (
     run_all,
     servers_folder,
 )
+from ulasis_backup.mysql.privileges import WRITING
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, databases, quote
 
@@ -417,6 +418,35 @@ def test_a_reading_login_without_rights_on_the_target_is_told_of_with_the_grant(
     finally:
         for one in (copy, *beside(server, copy)):
             server.run(f"DROP DATABASE IF EXISTS {quote(one)}")
+def test_every_right_whose_lack_makes_a_restore_go_in_place_is_named_with_its_grant(
+    server: Server, database: str, command: Command
+) -> None:
+    make_orders(server, database, rows=20)
+    once = f"CREATE FUNCTION {quote(database)}.once(n INT) RETURNS INT DETERMINISTIC RETURN n"
+    seen = f"CREATE VIEW {quote(database)}.seen AS SELECT {quote(database)}.once(id) n FROM "
+    for statement in (
+        once,
+        f"{seen}{quote(database)}.orders",
+        "CREATE OR REPLACE USER restorer@localhost IDENTIFIED BY 'x'",
+        f"GRANT {', '.join(WRITING)} ON {quote(database)}.* TO restorer@localhost",
+        "GRANT SET USER, SUPER ON *.* TO restorer@localhost",
+    ):
+        server.run(statement)
+    restoring = command.having(DB_RESTORE_USER="restorer", DB_RESTORE_PASSWORD="x")
+    name = restoring.backup()
+    named = set()
+    for _ in range(4):
+        done = restoring.ok("restore", name, "--yes", "--dry-run")
+        if done["mode"] == "beside":
+            break
+        for why in done["in_place_because"]:
+            granting = re.search(r"GRANT [^;]+;", why)
+            assert granting, why
+            named.add(granting[0])
+            server.run(granting[0])
+    assert done["mode"] == "beside"
+    assert any("EXECUTE ON FUNCTION" in statement for statement in named), named
+    assert any("mysql`.`proc" in statement for statement in named), named
 
 
 @BOTH

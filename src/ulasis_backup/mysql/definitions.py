@@ -17,7 +17,7 @@ from ulasis_backup.errors import PrivilegeMissing
 from ulasis_backup.model import LeftOut, ObjectKind
 from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.prepared import Value, prepared
-from ulasis_backup.mysql.privileges import account
+from ulasis_backup.mysql.privileges import account, routine_right
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server, quote, quote_bytes
 from ulasis_backup.mysql.tokens import TABLE_TOKEN, identifiers, table_options
@@ -214,6 +214,8 @@ def _object(
     if text is None:
         what = f"the definition of {kind} {name}"
         hint = f"an administrator may have to GRANT more to {account(server)}; see `check`"
+        if kind not in (ObjectKind.VIEW, ObjectKind.TRIGGER, ObjectKind.EVENT):
+            hint = f"run as an administrator: {routine_right(server).statement}"
         raise PrivilegeMissing(f"{server.login.user} may not read {what}", hint=hint)
     if kind is ObjectKind.VIEW:
         text = _unqualified(text, database)

@@ -136,7 +136,7 @@ def missing_for_backup(
         if not has(grants, right, database)
     ]
     if routines and not may_see_routines(server, grants, database):
-        found.append(_routine_right(server))
+        found.append(routine_right(server))
     return tuple(found)
 
 
@@ -154,7 +154,7 @@ def missing_for_rows(server: Server, databases: Iterable[str]) -> tuple[Missing,
             if not has(grants, right, database)
         ]
         if not may_see_routines(server, grants, database):
-            found.append(_routine_right(server))
+            found.append(routine_right(server))
     return tuple(dict.fromkeys(found))
 
 
@@ -259,7 +259,8 @@ def _missing(server: Server, right: str, database: str, purpose: str) -> Missing
     return Missing(right=right, purpose=purpose, statement=statement)
 
 
-def _routine_right(server: Server) -> Missing:
+def routine_right(server: Server) -> Missing:
+    """Return the right to read the bodies of all routines, as one that is missing."""
     purpose = "read the bodies of routines"
     if not server.is_mariadb:
         statement = f"GRANT SHOW_ROUTINE ON *.* TO {account(server)};"

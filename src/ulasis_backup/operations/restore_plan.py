@@ -187,7 +187,7 @@ def _against(server: Server, source: Source, names: Names) -> Iterator[str]:
             raise
         yield error.message
     except PrivilegeMissing as error:
-        yield f"what is there now could not be brought back: {error.message}"
+        yield f"what is there now could not be brought back: {error.message}; {error.hint}"
 
 
 def _filters(server: Server) -> Iterator[str]:
