@@ -202,8 +202,8 @@ def test_each_missing_right_about_definers_is_told_by_its_grant(
                 server.run(grant)
         mariadb = server.is_mariadb
     orders = [
-        f"GRANT SET USER ON *.* TO {restorer};",
         f"GRANT SELECT ON mysql.global_priv TO {restorer};",
+        f"GRANT SET USER ON *.* TO {restorer};",
     ]
     if not mariadb:
         orders = [

@@ -434,7 +434,8 @@ def test_every_right_whose_lack_makes_a_restore_go_in_place_is_named_with_its_gr
         server.run(statement)
     restoring = command.having(DB_RESTORE_USER="restorer", DB_RESTORE_PASSWORD="x")
     name = restoring.backup()
-    named = set()
+    named: set[str] = set()
+    done = restoring.ok("restore", name, "--yes", "--dry-run")
     for _ in range(4):
         done = restoring.ok("restore", name, "--yes", "--dry-run")
         if done["mode"] == "beside":

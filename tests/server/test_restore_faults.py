@@ -18,6 +18,7 @@ from support.server import (
     own_server,
     run_all,
 )
+from ulasis_backup.mysql.privileges import WRITING
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
 
@@ -51,6 +52,29 @@ def neighbours(server: Server, database: str, crm: str, command: Command) -> Ite
     yield command.having(DB_RESTORE_USER=RESTORER, DB_RESTORE_PASSWORD="x")
     # Before the parent of its foreign key goes.
     server.run(f"DROP TABLE IF EXISTS {quote(database)}.orders")
+
+
+def test_all_rights_that_a_restore_lacks_are_named_in_one_refusal(
+    neighbours: Command, server: Server, database: str, crm: str
+) -> None:
+    name = neighbours.backup()
+    server.run(f"REVOKE SET USER, SUPER ON *.* FROM {RESTORER}@localhost")
+    # One entry, of a name without wild cards: what is given by it alone is what the GRANT adds to.
+    server.run(f"REVOKE ALL ON {quote(database)}.* FROM {RESTORER}@localhost")
+    some = ", ".join(right for right in WRITING if right not in ("ALTER", "INDEX"))
+    exact = quote(database.replace("_", "\\_"))
+    server.run(f"GRANT {some} ON {exact}.* TO {RESTORER}@localhost")
+    refused = neighbours.run("restore", name, "--yes")
+    assert refused.code != 0
+    hint = refused.said
+    grants = re.findall(r"GRANT [^;]+;", hint)
+    assert any("ALTER" in grant for grant in grants), hint
+    assert any("SET USER" in grant for grant in grants), hint
+    assert any("REFERENCES" in grant and crm in grant for grant in grants), hint
+    assert any("SELECT" in grant and crm in grant for grant in grants), hint
+    for grant in grants:
+        server.run(grant.replace("\\\\", "\\"))
+    assert neighbours.run("restore", name, "--yes").code == 0
 
 
 def test_rights_in_other_databases_are_asked_for_before_anything_is_touched(

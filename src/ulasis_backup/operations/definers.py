@@ -10,6 +10,7 @@ from ulasis_backup.methods.definers import Definers, Redefining, Traits
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges
 from ulasis_backup.mysql.server import QueryFailed, Server
+from ulasis_backup.operations.missing import refuse_together
 from ulasis_backup.operations.source import Source
 
 MOST_NAMES = 5
@@ -60,9 +61,15 @@ def settle_definers(
         return source, ()
     found = _look(server, names)
     if choice is Definers.KEEP:
+
+        def see() -> None:
+            if not found.seen and _blocked(traits, names):
+                raise _blind(server, names)
+
+        if server.is_mariadb:
+            refuse_together((see, lambda: _refuse(server, found)))
         _refuse(server, found)
-        if not found.seen and _blocked(traits, names):
-            raise _blind(server, names)
+        see()
         _refuse_blocked(traits, found.absent)
         return source, _notices(server, traits, found)
     gone = _unavailable(server, found)

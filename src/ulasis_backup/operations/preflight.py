@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 
 from ulasis_backup.errors import ServerUnsuitable, SettingsError, UlasisError
 from ulasis_backup.methods import load
+from ulasis_backup.methods.definers import Definers
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.beside import is_beside, resembles_beside
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import SYSTEM_DATABASES, Server, connect
 from ulasis_backup.operations.context import Context
-from ulasis_backup.operations.definers import refuse_protected
+from ulasis_backup.operations.definers import refuse_protected, settle_definers
+from ulasis_backup.operations.missing import refuse_together
 from ulasis_backup.operations.neighbours import refuse_unmet
 from ulasis_backup.operations.room import about_space
 from ulasis_backup.operations.source import Source, TargetNeeds
 from ulasis_backup.operations.suited import refuse_changed_names, refuse_unknown_settings
 
 LONGEST_NAME = 64
+
+
+def refuse_missing_rights(
+    context: Context, server: Server, source: Source, target: str, *, definers: Definers
+) -> None:
+    """Raise PrivilegeMissing with all GRANTs that the login lacks to restore *source*."""
+
+    def write() -> None:
+        missing = privileges.missing_for_restore(server, target)
+        if missing:
+            error = privileges.refuse(missing, partial_hint=False)
+            if not context.config.settings.db_restore_user:
+                error.hint += " (better: set DB_RESTORE_USER, a login of its own that writes)"
+            raise error
+
+    refuse_together(
+        (
+            write,
+            lambda: refuse_protected(server, target),
+            *(partial(refuse_unmet, server, (need,)) for need in source.needs().neighbours),
+            lambda: settle_definers(server, source, definers),
+        )
+    )
 
 
 def check_target(
@@ -48,13 +74,6 @@ def check_target(
     if needs.client:
         folder = context.config.settings.backup_programs_dir
         programs.client_program(server.version, folder=folder)
-    missing = privileges.missing_for_restore(server, target)
-    if missing:
-        error = privileges.refuse(missing, partial_hint=False)
-        if not context.config.settings.db_restore_user:
-            error.hint += " (better: set DB_RESTORE_USER, a login of its own that writes)"
-        raise error
-    refuse_protected(server, target)
     _refuse_read_only(server)
     refuse_small_packet(server, needs.packet)
     _refuse_untrusted_creators(server, source, needs, schema.catalogue(server, target))

@@ -26,6 +26,7 @@ from ulasis_backup.mysql import privileges, restoring, swap
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import Server, connect, locked
 from ulasis_backup.mysql.swap import Swapped
+from ulasis_backup.operations import preflight
 from ulasis_backup.operations.backup import MadeBackup, back_up_locked
 from ulasis_backup.operations.compare import Comparison
 from ulasis_backup.operations.context import Context, now, reading
@@ -212,6 +213,7 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
     server = stack.enter_context(connect(context.config.writing))
     stack.enter_context(locked(server, target))
     _settle(context, server, target, dry_run=request.dry_run)
+    preflight.refuse_missing_rights(context, server, source, target, definers=request.definers)
     source, settled_definers = settle_definers(server, source, request.definers)
     opened.sources[number] = source
     notices = (
