@@ -418,6 +418,8 @@ def test_a_reading_login_without_rights_on_the_target_is_told_of_with_the_grant(
     finally:
         for one in (copy, *beside(server, copy)):
             server.run(f"DROP DATABASE IF EXISTS {quote(one)}")
+
+
 def test_every_right_whose_lack_makes_a_restore_go_in_place_is_named_with_its_grant(
     server: Server, database: str, command: Command
 ) -> None:
@@ -448,6 +450,48 @@ def test_every_right_whose_lack_makes_a_restore_go_in_place_is_named_with_its_gr
     assert done["mode"] == "beside"
     assert any("EXECUTE ON FUNCTION" in statement for statement in named), named
     assert any("mysql`.`proc" in statement for statement in named), named
+
+
+def test_keys_of_databases_that_the_login_cannot_see_are_seen_or_it_is_restored_in_place(
+    server: Server, database: str, command: Command
+) -> None:
+    make_orders(server, database, rows=20)
+    for statement in (
+        "CREATE OR REPLACE USER restorer@localhost IDENTIFIED BY 'x'",
+        *(f"GRANT ALL ON `{database}{rest}`.* TO restorer@localhost" for rest in ("", r"\_\_%")),
+        "GRANT SET USER, SUPER ON *.* TO restorer@localhost",
+        "GRANT SELECT ON mysql.proc TO restorer@localhost",
+    ):
+        server.run(statement)
+    both = command.having(DB_USER="restorer", DB_PASSWORD="x")
+    name = command.backup()
+    blind = both.ok("restore", name, "--yes", "--dry-run")
+    assert blind["mode"] == "in place"
+    assert "GRANT PROCESS ON *.*" in blind["in_place_because"][0]
+    restoring = both.having(DB_RESTORE_USER="restorer", DB_RESTORE_PASSWORD="x")
+    assert "GRANT PROCESS" in str(restoring.run("--json", "check").json)
+    server.run("GRANT PROCESS ON *.* TO restorer@localhost")
+    done = both.ok("restore", name, "--yes")
+    assert done["mode"] == "beside"
+    other, kept = f"{database}-other", done["before_schema"]
+    server.run(f"CREATE DATABASE {quote(other)}")
+    try:
+        for parent, refused in ((database, ("restore", name, "--dry-run")), (kept, None)):
+            server.run(
+                f"CREATE OR REPLACE TABLE {quote(other)}.`a-b` (p INT, CONSTRAINT lead "
+                f"FOREIGN KEY (p) REFERENCES {quote(parent)}.orders (id)) ENGINE=InnoDB"
+            )
+            if refused:
+                planned = both.ok(*refused)
+                assert planned["mode"] == "in place"
+                assert f"lead of {other}.a-b" in planned["in_place_because"][0]
+                continue
+            dropping = both.run("drop-leftovers", "--yes")
+            assert dropping.code == 50, dropping.said
+            assert f"lead of {other}.a-b" in dropping.err
+    finally:
+        server.run(f"DROP DATABASE {quote(other)}")
+    both.ok("drop-leftovers", "--yes")
 
 
 @BOTH

@@ -15,6 +15,7 @@ from ulasis_backup.methods.sql import refuse_cutting_variables
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges, programs, schema
 from ulasis_backup.mysql.beside import new_names
+from ulasis_backup.mysql.outer_keys import grant_to_look
 from ulasis_backup.mysql.scratch import MISSING_HINT
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.mysql.swap_checks import missing_for_swap
@@ -30,6 +31,7 @@ from ulasis_backup.operations.self_test import (
     self_test,
     verdict_of,
 )
+from ulasis_backup.operations.strangers import keys_into
 from ulasis_backup.repository.repository import listing
 
 ROUND_TRIP_BYTES = 4096
@@ -244,6 +246,14 @@ def _restore_login(context: Context) -> Iterator[Finding]:
                 if beside:
                     message = f"{server.login.user} may restore {database} in place alone"
                     yield _warning("restore login", message, beside[0].statement)
+                    continue
+                if keys_into(context, server, [database]) is None:
+                    message = (
+                        f"{database}: neither login sees foreign keys of other databases, and so "
+                        "it is restored in place alone"
+                    )
+                    hint = f"run as an administrator: {grant_to_look(server)}"
+                    yield _warning("restore login", message, hint)
                     continue
                 yield _ok("restore login", f"{server.login.user} may restore {database}")
 

@@ -25,6 +25,7 @@ from ulasis_backup.mysql.journal import Journal, State
 from ulasis_backup.mysql.restoring import Restoring
 from ulasis_backup.mysql.server import Server, connect, locked, quote
 from ulasis_backup.operations.context import Context, chosen_databases
+from ulasis_backup.operations.strangers import refuse_strangers
 
 UNKNOWN = "unknown"
 """The state of schemas whose journal is gone, or may not be read."""
@@ -227,10 +228,10 @@ def drop_leftovers(
         if not confirm(chosen):
             message = f"{len(chosen)} leftovers of restores would be dropped for good"
             raise ConfirmationNeeded(message, hint="say yes, or use --yes")
-        return tuple(_drop_locked(server, one) for one in chosen)
+        return tuple(_drop_locked(context, server, one) for one in chosen)
 
 
-def _drop_locked(server: Server, one: Leftover) -> Leftover:
+def _drop_locked(context: Context, server: Server, one: Leftover) -> Leftover:
     """Drop *one*, unless it was undone, or half undone, while somebody was asked."""
     with locked(server, one.database):
         found = [now for now in leftovers(server) if now.id == one.id]
@@ -241,7 +242,7 @@ def _drop_locked(server: Server, one: Leftover) -> Leftover:
             ):
                 message = f"restore {one.id} of {one.database} is {now.state} now: nothing dropped"
                 raise Refused(message, hint="look at `ulasis-backup list --leftovers`, then again")
-        _refuse_keys(server, one.schemas)
+        refuse_strangers(context, server, one.schemas)
         _drop(server, one)
     return one
 
@@ -266,21 +267,6 @@ def _chosen(found: tuple[Leftover, ...], wanted: tuple[str, ...]) -> tuple[Lefto
             message = f"restore {one.id} of {one.database} is {one.state}"
             raise Refused(message, hint="`ulasis-backup settle` finishes it or takes it back")
     return chosen
-
-
-def _refuse_keys(server: Server, schemas: tuple[str, ...]) -> None:
-    """Raise Refused where foreign keys from elsewhere would be left without their parents."""
-    marks = ", ".join(["%s"] * len(schemas))
-    rows = server.query(
-        "SELECT DISTINCT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_SCHEMA "  # noqa: S608 (placeholders)
-        "FROM information_schema.KEY_COLUMN_USAGE "
-        f"WHERE REFERENCED_TABLE_SCHEMA IN ({marks}) AND TABLE_SCHEMA NOT IN ({marks})",
-        (*schemas, *schemas),
-    )
-    if rows:
-        keys = "; ".join(f"{key} of {where}.{table}" for key, where, table, _ in rows[:3])
-        message = f"foreign keys lead into {rows[0][3]}: {keys}"
-        raise Refused(message, hint="drop these keys, or `ulasis-backup undo`; then again")
 
 
 def _drop(server: Server, one: Leftover) -> None:

@@ -56,6 +56,7 @@ from ulasis_backup.operations.restore_plan import (
 from ulasis_backup.operations.rows_source import Choice, open_rows
 from ulasis_backup.operations.source import Source, inexact
 from ulasis_backup.operations.sql_source import open_orphan, open_sql
+from ulasis_backup.operations.strangers import expect_movable
 from ulasis_backup.operations.verify import verify
 from ulasis_backup.repository import repository
 
@@ -224,7 +225,7 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
         *_about_comparing(context, request, target),
     )
     plan = make_plan(
-        server, source, target=target, request=request, notices=notices,
+        context, server, source, target=target, request=request, notices=notices,
         flags=context.config.flags, joined=opened.joined(number),
     )  # fmt: skip
     if plan.names is None and not request.dry_run:
@@ -401,6 +402,8 @@ def _swap(context: Context, works: Sequence[_Work], work: _Work) -> None:
     late = frozenset((one.plan.target, view.name) for one in works for view in one.later)
     work.later = later_views(work.loaded, after, late)
     wait = context.config.settings.restore_lock_wait
+    # Loading takes its time: keys may have come from elsewhere since it was planned.
+    expect_movable(context, work.server, work.plan.target, work.source.only_tables)
     try:
         work.swapped = swap_in(context, work.loaded, wait=wait, later=work.later)
     except SwapIncomplete:

@@ -22,7 +22,9 @@ from ulasis_backup.mysql.swap_checks import (
     refuse_unmovable,
 )
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
+from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.source import Source
+from ulasis_backup.operations.strangers import expect_movable
 from ulasis_backup.repository.names import PayloadName
 
 AS_ASKED = "as asked"
@@ -107,6 +109,7 @@ class RestorePlan:
 
 
 def make_plan(
+    context: Context,
     server: Server,
     source: Source,
     *,
@@ -131,7 +134,8 @@ def make_plan(
     dependants = schema.dependants(server, target) if have else ()
     names = new_names(target)
     keys = (f"foreign keys join it with {name}" for name in joined)
-    in_place = (AS_ASKED,) if request.in_place else (*keys, *_against(server, source, names))
+    against = (*keys, *_against(context, server, source, names))
+    in_place = (AS_ASKED,) if request.in_place else against
     return RestorePlan(
         backup=str(source.name),
         made_at=source.made_at,
@@ -159,7 +163,7 @@ def make_plan(
     )
 
 
-def _against(server: Server, source: Source, names: Names) -> Iterator[str]:
+def _against(context: Context, server: Server, source: Source, names: Names) -> Iterator[str]:
     """Yield what stands against loading beside the target and swapping; raises Refused."""
     target, only = names.database, source.only_tables
     missing = missing_for_swap(server, names)
@@ -176,6 +180,7 @@ def _against(server: Server, source: Source, names: Names) -> Iterator[str]:
             yield f"{entry.kind} {entry.name} is not in the backup, and stays where it is"
     try:
         refuse_unmovable(server, names, only)
+        expect_movable(context, server, target, only)
         exists = schema.database_options(server, target) is not None
         old = read_objects(server, target, Scope(tables=only)) if exists else ()
         new = source.objects(server, target)
