@@ -268,6 +268,37 @@ def test_a_login_with_rights_on_the_database_and_its_neighbours_alone_can_swap(
         home.run("DROP USER mover@localhost")
 
 
+@pytest.mark.parametrize("phase", ["mark", "objects"])
+def test_a_right_that_is_lost_in_the_middle_is_said_to_be_a_swap_to_settle(
+    home: Server, any_server: ScratchServer, phase: str
+) -> None:
+    old, new, objects = make_states(home)
+    plan = plan_for(home, objects)
+    load_beside(home, plan)
+    home.run("CREATE OR REPLACE USER mover@localhost")
+    home.run("GRANT ALL ON *.* TO mover@localhost")
+    login = replace(any_server.login, user="mover")
+    home.run("REVOKE DROP ON *.* FROM mover@localhost")
+    for pattern in (HOME, rf"{HOME}\_\_%"):
+        home.run(f"GRANT DROP ON `{pattern}`.* TO mover@localhost")
+
+    def lose(name: str) -> None:
+        if name == phase:
+            home.run(f"REVOKE DROP ON {HOME}.* FROM mover@localhost")
+
+    try:
+        with pytest.raises(SwapIncomplete, match="swap incomplete") as caught:
+            swap.swap(login, plan, wait=20, on_phase=lose)
+        assert "`ulasis-backup settle` finishes it" in caught.value.hint
+        assert f"undo {plan.names.id}" in caught.value.hint
+        with pytest.raises(SwapIncomplete, match="swap incomplete"):
+            swap.settle(login, HOME)
+        assert swap.settle(home.login, HOME)
+        assert different(old if phase == "mark" else new, picture(home)) == set()
+    finally:
+        home.run("DROP USER mover@localhost")
+
+
 def test_a_move_that_fails_in_the_last_moment_leaves_the_old_database(home: Server) -> None:
     old, new, objects = make_states(home)
     plan = plan_for(home, objects)

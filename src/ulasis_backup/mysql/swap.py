@@ -47,6 +47,7 @@ from ulasis_backup.mysql.swap_steps import (
     set_options,
     swap_incomplete,
     tables_in,
+    unsettled,
 )
 from ulasis_backup.mysql.swap_written import Written, written_since
 
@@ -284,11 +285,16 @@ def _move(login: Login, control: Server, begun: Journal, *, wait: float, on_phas
     try:
         move_tables(login, control, begun, wait=wait, on_phase=on_phase)
     except BaseException as error:
-        moved: Journal | None = None
-        with contextlib.suppress(UlasisError):
+        try:
             moved = _recover(login, control, begun)
-        if moved and isinstance(error, ServerError):
-            raise swap_incomplete(moved, error) from error
+        except UlasisError:
+            if isinstance(error, UlasisError):
+                raise unsettled(begun, error) from error
+            raise error from None
+        if isinstance(error, ServerError):
+            if moved:
+                raise swap_incomplete(moved, error) from error
+            error.message += f"; {begun.names.database} is as it was"
         raise
 
 
@@ -328,6 +334,8 @@ def _settle_all(login: Login, begun: tuple[Journal, ...], leaving: str) -> Itera
             # Its tables have moved, which is all that an undo needs.
             if not is_left:
                 raise
+        except ServerError as error:
+            raise unsettled(one, error) from error
 
 
 def _settle(login: Login, begun: Journal) -> Settled:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ulasis_backup.errors import Busy, Refused, ServerError, SwapIncomplete
+from ulasis_backup.errors import Busy, Refused, ServerError, SwapIncomplete, UlasisError
 from ulasis_backup.model import DatabaseOptions, Login, ObjectKind
 from ulasis_backup.mysql import beside, journal, schema
 from ulasis_backup.mysql.beside import GATE, JOURNAL, MOVED, OURS, WAITING, Names
@@ -145,10 +145,10 @@ def put_new_triggers(login: Login, control: Server, begun: Journal) -> None:
 
     Raises SwapIncomplete where one cannot be created: an undo can go on from there.
     """
-    begun = past_the_move(control, begun)
     one, home = side(begun), begun.names.database
     triggers = tuple(d for d in one.on if d.kind == ObjectKind.TRIGGER)
     try:
+        begun = past_the_move(control, begun)
         _put_triggers(login, control, home, triggers=triggers, tables=one.moves.into)
     except ServerError as error:
         raise swap_incomplete(begun, error) from error
@@ -171,18 +171,24 @@ def finish(
 
     Objects that come *later*, pairs of kind and name, are left out, and then it does not end.
     """
+    try:
+        return _finish(control, begun, on_phase, later)
+    except ServerError as error:
+        raise swap_incomplete(begun, error) from error
+
+
+def _finish(
+    control: Server, begun: Journal, on_phase: OnPhase, later: frozenset[tuple[str, str]]
+) -> tuple[str, ...]:
     undoing, names = is_undo(begun), begun.names
     begun = past_the_move(control, begun)
     one = side(begun)
-    try:
-        _point_defaults(control, names.database, one.in_schema)
-        set_options(control, names.database, one.on_options)
-        notes: tuple[str, ...] = ()
-        if begun.tables is None:
-            now_wanted = [d for d in one.on if (str(d.kind), d.name) not in later]
-            notes = reconcile(control, names.database, now_wanted, known=one.off)
-    except ServerError as error:
-        raise swap_incomplete(begun, error) from error
+    notes: tuple[str, ...] = ()
+    _point_defaults(control, names.database, one.in_schema)
+    set_options(control, names.database, one.on_options)
+    if begun.tables is None:
+        now_wanted = [d for d in one.on if (str(d.kind), d.name) not in later]
+        notes = reconcile(control, names.database, now_wanted, known=one.off)
     on_phase("objects")
     if later:
         return notes
@@ -353,9 +359,24 @@ def swap_incomplete(begun: Journal, error: ServerError) -> SwapIncomplete:
     what = "old" if is_undo(begun) else "restored"
     message = (
         f"swap incomplete: the tables of {names.database} are the {what} ones, "
-        f"but not all objects are there: {error.message}"
+        f"but not all of it is done: {error.message}"
     )
-    hint = f"{error.hint}; then `ulasis-backup settle` goes on"
+    hint = f"{error.hint}; then " if error.hint else ""
+    hint += "`ulasis-backup settle` finishes it"
     if not is_undo(begun):
         hint += f"; or `ulasis-backup undo {names.id}` brings the old state back"
+    return SwapIncomplete(message, hint=hint)
+
+
+def unsettled(begun: Journal, error: UlasisError) -> SwapIncomplete:
+    """Return the error for what was begun, and could be neither finished nor taken back."""
+    names = begun.names
+    message = (
+        f"swap incomplete: what was begun at {names.database} is neither finished nor taken back: "
+        f"{error.message}"
+    )
+    hint = f"{error.hint}; then " if error.hint else ""
+    hint += "`ulasis-backup settle` finishes it or takes it back"
+    if not is_undo(begun):
+        hint += f", `ulasis-backup undo {names.id}` goes back"
     return SwapIncomplete(message, hint=hint)
