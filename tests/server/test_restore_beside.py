@@ -574,6 +574,21 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(
     assert "in place: only zebras is emptied, then loaded" in some.out, some.said
 
 
+def test_rights_on_routines_are_given_back_in_place(
+    server: Server, database: str, command: Command
+) -> None:
+    server.run(f"CREATE PROCEDURE {database}.called() SELECT 1")
+    server.run("CREATE USER caller@localhost")
+    try:
+        backup = command.backup()
+        server.run(f"GRANT EXECUTE ON PROCEDURE {database}.called TO caller@localhost")
+        given = server.query("SHOW GRANTS FOR caller@localhost")
+        command.ok("restore", backup, "--yes", "--in-place")
+        assert server.query("SHOW GRANTS FOR caller@localhost") == given
+    finally:
+        server.run("DROP USER caller@localhost")
+
+
 def test_a_plan_says_what_stands_against_moving_tables_with_triggers(
     scratch: ScratchServer, server: Server, tmp_path: Path
 ) -> None:

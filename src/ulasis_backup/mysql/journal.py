@@ -19,6 +19,7 @@ from ulasis_backup.errors import Refused
 from ulasis_backup.model import DatabaseOptions
 from ulasis_backup.mysql.beside import JOURNAL, Names
 from ulasis_backup.mysql.definitions import Definition
+from ulasis_backup.mysql.routine_rights import Right
 from ulasis_backup.mysql.server import QueryFailed, Server, quote
 
 VERSION = 1
@@ -58,7 +59,8 @@ class Journal:
     ``tables`` are those a restore of some tables is about, None for the whole database. ``old``
     and ``new`` are the objects without tables, before and after; ``undone`` are those that an undo
     found. ``rows`` counts the rows of new tables as they were loaded, where known. ``kept`` are
-    objects, by kind and name, that are none of its business.
+    objects, by kind and name, that are none of its business. ``rights`` are those given
+    on routines, None where they could not be read.
     """
 
     names: Names
@@ -75,6 +77,7 @@ class Journal:
     undone_options: DatabaseOptions | None = None
     rows: dict[str, int] = field(default_factory=dict)
     kept: frozenset[tuple[str, str]] = frozenset()
+    rights: tuple[Right, ...] | None = None
     old: tuple[Definition, ...] = ()
     new: tuple[Definition, ...] = ()
     undone: tuple[Definition, ...] = ()
@@ -168,6 +171,7 @@ def _head(journal: Journal) -> dict[str, Any]:
         "undone_options": _options(journal.undone_options),
         "rows": journal.rows,
         "kept": sorted(journal.kept),
+        "rights": journal.rights,
     }
 
 
@@ -187,8 +191,15 @@ def _journal(head: dict[str, Any], parts: dict[str, tuple[Definition, ...]]) -> 
         undone_options=_read_options(head["undone_options"]),
         rows=head["rows"],
         kept=frozenset((kind, name) for kind, name in head.get("kept", ())),
+        rights=_read_rights(head.get("rights")),
         **parts,
     )
+
+
+def _read_rights(found: list[list[str]] | None) -> tuple[Right, ...] | None:
+    if found is None:
+        return None
+    return tuple((kind, name, user, host, given) for kind, name, user, host, given in found)
 
 
 def _moves(moves: Moves) -> dict[str, list[str]]:

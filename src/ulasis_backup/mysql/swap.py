@@ -21,6 +21,7 @@ from ulasis_backup.mysql.beside import MOVED, WAITING, Names
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.journal import Journal, Moves, State
 from ulasis_backup.mysql.privileges import account, sees_all_schemas
+from ulasis_backup.mysql.routine_rights import Right, read_rights
 from ulasis_backup.mysql.server import Server, connect, locked, quote
 from ulasis_backup.mysql.swap_checks import (
     refuse_taken_names,
@@ -412,6 +413,7 @@ def _planned(server: Server, begun: Journal, plan: SwapPlan) -> Journal:
         new_options=plan.options or options,
         rows=dict(plan.rows),
         kept=plan.kept,
+        rights=read_rights(server, names.database),
     )
     journal.write(server, planned)
     return planned
@@ -440,9 +442,21 @@ def _planned_undo(server: Server, begun: Journal) -> Journal:
         undo=Moves(out=tables_to_undo(server, begun), into=begun.swap.out),
         undone=undone,
         undone_options=schema.database_options(server, names.database),
+        rights=_rights_now(server, begun, undone),
     )
     journal.write(server, planned)
     return planned
+
+
+def _rights_now(
+    server: Server, begun: Journal, here: tuple[Definition, ...]
+) -> tuple[Right, ...] | None:
+    """Return the rights as they are, and those from before on routines that are not there now."""
+    found = read_rights(server, begun.names.database)
+    if found is None or begun.rights is None:
+        return found or begun.rights
+    there = {(str(one.kind), one.name) for one in here}
+    return (*found, *(right for right in begun.rights if right[:2] not in there))
 
 
 def _without(

@@ -13,6 +13,7 @@ from ulasis_backup.mysql import beside, journal, schema
 from ulasis_backup.mysql.beside import GATE, JOURNAL, MOVED, OURS, WAITING, Names
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.journal import Journal, Moves, State
+from ulasis_backup.mysql.routine_rights import give_back
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, quote
 from ulasis_backup.mysql.swap_checks import trigger_collation
 from ulasis_backup.mysql.swap_move import Exchange, OnPhase, move
@@ -31,6 +32,9 @@ from ulasis_backup.mysql.swap_sessions import IN_USE, OWN_WAIT
 
 BODIES_WAIT = 2
 """Seconds that creating routines may wait while tables are locked: the rest comes after."""
+
+
+UNKNOWN_RIGHTS = "rights given on single routines could not be read, and may be lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,7 @@ def put_back(login: Login, control: Server, begun: Journal) -> Journal:
     if schema.database_options(control, home) is not None:
         if begun.tables is None:
             reconcile(control, home, one.off, known=one.on, kinds=BODIES)
+            give_back(control, home, begun.rights or ())
         _put_triggers(login, control, home, triggers=triggers, tables=by_table(triggers))
         set_options(control, home, one.off_options)
         put_missing(control, home, early_views(one.off, one.moves.into))
@@ -189,6 +194,7 @@ def _finish(
     if begun.tables is None:
         now_wanted = [d for d in one.on if (str(d.kind), d.name) not in later]
         notes = reconcile(control, names.database, now_wanted, known=one.off)
+        notes += _rights_back(control, begun, one)
     on_phase("objects")
     if later:
         return notes
@@ -201,6 +207,18 @@ def _finish(
     journal.advance(control, begun, State.DONE, swapped_at=now())
     on_phase("done")
     return notes
+
+
+def _rights_back(control: Server, begun: Journal, one: Side) -> tuple[str, ...]:
+    """Give the rights on routines back; return what a person has to do about it."""
+    if begun.rights is not None:
+        return give_back(control, begun.names.database, begun.rights)
+    before = {(d.kind, d.name): d for d in one.off if d.kind in BODIES}
+    made = [d.name for d in one.on if d.kind in BODIES and before.get((d.kind, d.name)) != d]
+    if not made or not (before or is_undo(begun)):
+        return ()
+    names = ", ".join(made[:5])
+    return (f"{UNKNOWN_RIGHTS}: look at those on {names}{' ...' if made[5:] else ''}",)
 
 
 def clean_up_undo(control: Server, begun: Journal) -> None:

@@ -6,8 +6,9 @@ the rights for a second set of tables, and for what cannot be moved between sche
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ulasis_backup.errors import AuthenticationFailed, LoadFailed, UlasisError
@@ -18,6 +19,7 @@ from ulasis_backup.methods.rows_restore import create_others
 from ulasis_backup.mysql import restoring, schema
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.restoring import Restoring
+from ulasis_backup.mysql.routine_rights import Right, give_back, grant, read_rights
 from ulasis_backup.mysql.server import Server, quote
 from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context, now, stamp
@@ -48,16 +50,22 @@ def replace_in_place(
     are views of other databases that are made along with theirs, as far as they can be.
     """
     touched: list[Part] = []
+    rights = {one.plan.target: read_rights(one.server, one.plan.target) or () for one in parts}
     try:
         contents = [_load(context, part, touched) for part in parts]
         _create_others(parts, late)
     except UlasisError as error:
+        _keep_in_mind(context, touched, rights)
         raise _half_done(error, touched) from None
     except BaseException:
+        _keep_in_mind(context, touched, rights)
         targets = _targets(touched)
         message = f"the restore of {targets} was cut off in the middle: it is incomplete now"
         context.observe(Notice(message=message, hint=f"{_way_back(touched)}; {UNTIL}"))
         raise
+    for part in parts:
+        for note in give_back(part.server, part.plan.target, rights[part.plan.target]):
+            context.observe(Notice(message=f"a right on a routine is {note}"))
     return tuple(contents)
 
 
@@ -110,6 +118,23 @@ def _create_others(parts: Sequence[Part], late: Sequence[tuple[str, Definition]]
         return
     built = [(one.plan.target, source.whole(one.server, one.plan.target)) for one, source in rows]
     create_others(parts[0].server, built, optional=late)
+
+
+def _keep_in_mind(
+    context: Context, touched: Sequence[Part], rights: Mapping[str, Iterable[Right]]
+) -> None:
+    """Say which rights on routines were there: the next attempt cannot see them any more."""
+    for part in touched:
+        server, target = part.server, part.plan.target
+        left: set[Right] = set()
+        with contextlib.suppress(UlasisError):
+            left = {*(read_rights(server, target) or ())}
+        for right in rights[target]:
+            if right not in left:
+                sql = grant(target, right, mariadb=server.is_mariadb)
+                context.observe(
+                    Notice(message=f"a right that there was before, maybe lost: {sql};")
+                )
 
 
 def _half_done(error: UlasisError, touched: Sequence[Part]) -> UlasisError:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ulasis_backup.errors import PrivilegeMissing, Refused, ServerUnsuitable
 from ulasis_backup.methods.definers import Definers
 from ulasis_backup.model import ObjectKind
-from ulasis_backup.mysql import schema
+from ulasis_backup.mysql import privileges, schema
 from ulasis_backup.mysql.beside import Names, new_names
 from ulasis_backup.mysql.loading import Way
+from ulasis_backup.mysql.routine_rights import grant, read_rights
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server
 from ulasis_backup.mysql.swap_checks import (
@@ -28,6 +29,7 @@ from ulasis_backup.operations.strangers import expect_movable
 from ulasis_backup.repository.names import PayloadName
 
 AS_ASKED = "as asked"
+ROUTINES = ("procedure ", "function ", "package ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,7 @@ def make_plan(
             *(f"points into {target}: {name}" for name in dependants),
             *(f"not in the backup, left as it is: {name}" for name in sorted(left_out)),
             *_unchecked_keys(server, target, source.only_tables),
+            *(() if source.only_tables else _about_rights(server, target, have)),
         ),
         flags=flags,
         undone_tables=_undone(source.only_tables, have),
@@ -193,6 +196,27 @@ def _against(context: Context, server: Server, source: Source, names: Names) -> 
         yield error.message
     except PrivilegeMissing as error:
         yield f"what is there now could not be brought back: {error.message}; {error.hint}"
+
+
+def _about_rights(server: Server, target: str, have: Iterable[str]) -> Iterator[str]:
+    """Yield which rights on single routines will not be given back, should routines change."""
+    routines = [one for one in have if one.startswith(ROUTINES)]
+    if not routines:
+        return
+    rights = read_rights(server, target)
+    if rights is None:
+        yield (
+            "rights given on single routines cannot be read, and may be lost: "
+            f"GRANT SELECT ON mysql.procs_priv TO {privileges.account(server)};"
+        )
+    elif rights and not _may_grant(server, target):
+        for right in rights:
+            sql = grant(target, right, mariadb=server.is_mariadb)
+            yield f"the login may not give this back, should the routine be made anew: {sql};"
+
+
+def _may_grant(server: Server, target: str) -> bool:
+    return privileges.has(privileges.read_grants(server), "GRANT OPTION", target)
 
 
 def _filters(server: Server) -> Iterator[str]:
