@@ -32,6 +32,7 @@ from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, locked, quote
 from ulasis_backup.mysql.swap_checks import missing_for_swap
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
+from ulasis_backup.operations.definers import about_undo
 
 pytestmark = pytest.mark.server
 PHASES = ("events off", "triggers off", "renamed", "objects")
@@ -226,6 +227,35 @@ def test_a_view_that_was_broken_is_named_by_the_undo_that_cannot_make_it(home: S
     done = swap.undo(home.login, plan.names, wait=20)
     assert different(old, picture(home)) == set()
     assert [note for note in done.notes if "view broken was broken before" in note]
+
+
+def test_an_undo_that_lacks_a_definer_names_the_account_and_settle_goes_on(home: Server) -> None:
+    _, _, objects = make_states(home)
+    home.run("CREATE USER gone@localhost")
+    home.run(f"GRANT SELECT ON {HOME}.* TO gone@localhost")
+    try:
+        inner = f"CREATE DEFINER=gone@localhost VIEW {HOME}.inner_one AS SELECT 1 AS one"
+        home.run(inner)
+        home.run(f"CREATE VIEW {HOME}.outer_one AS SELECT one FROM {HOME}.inner_one")
+        old = picture(home)
+        home.run("DROP USER gone@localhost")
+        (said,) = about_undo(home, HOME)
+        assert "CREATE USER `gone`@`localhost` ACCOUNT LOCK;" in said
+        home.run("CREATE USER gone@localhost")
+        plan = plan_for(home, objects)
+        load_beside(home, plan)
+        swap.swap(home.login, plan, wait=20)
+        home.run("DROP USER gone@localhost")
+        with pytest.raises(SwapIncomplete) as caught:
+            swap.undo(home.login, plan.names, wait=20)
+        assert "CREATE USER `gone`@`localhost` ACCOUNT LOCK;" in caught.value.hint
+        assert "settle" in caught.value.hint
+        home.run("CREATE USER gone@localhost ACCOUNT LOCK")
+        home.run(f"GRANT SELECT ON {HOME}.* TO gone@localhost")
+        swap.settle(home.login, HOME)
+        assert different(old, picture(home)) == set()
+    finally:
+        home.run("DROP USER IF EXISTS gone@localhost")
 
 
 def test_a_view_gives_way_to_a_table_of_its_name_and_comes_back(one_home: Server) -> None:

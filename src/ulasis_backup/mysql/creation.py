@@ -50,6 +50,8 @@ HINTS = {
     1021: "the target server has no room left",
     1114: "the target server has no room left",
 }
+NO_SUCH_DEFINER = 1449
+_NO_DEFINER = re.compile(r"\('(?P<user>.*)'@'(?P<host>.*)'\) does not exist")
 _IDENTIFIER = rb'(?:`(?:[^`]|``)*`|"(?:[^"]|"")*")'
 _DEFINER = rb"DEFINER=(?P<definer>" + _IDENTIFIER + rb"(?:@" + _IDENTIFIER + rb")?)"
 _HEAD = re.compile(
@@ -338,11 +340,23 @@ def _in_charset(server: Server, text: bytes, charset: str) -> bytes:
     return bytes.fromhex(str(converted))
 
 
+def _without_definer(error: QueryFailed) -> str:
+    """Return what to do about a definer that does not exist, of this object or one it uses."""
+    found = _NO_DEFINER.search(error.message) if error.number == NO_SUCH_DEFINER else None
+    if found is None:
+        return ""
+    account = f"{quote(found['user'])}@{quote(found['host'])}"
+    return (
+        f"as an administrator: CREATE USER {account} ACCOUNT LOCK; and give it the rights that "
+        "these objects need"
+    )
+
+
 @contextlib.contextmanager
 def _said(definition: Definition) -> Iterator[None]:
     try:
         yield
     except QueryFailed as error:
         what = f"{definition.kind} {definition.name}".strip()
-        hint = HINTS.get(error.number, error.hint)
+        hint = _without_definer(error) or HINTS.get(error.number, error.hint)
         raise LoadFailed(f"{what} could not be created: {error.message}", hint=hint) from None

@@ -9,7 +9,7 @@ from ulasis_backup.errors import PrivilegeMissing, ServerUnsuitable
 from ulasis_backup.methods.definers import Definers, Redefining, Traits
 from ulasis_backup.model import ObjectKind
 from ulasis_backup.mysql import privileges
-from ulasis_backup.mysql.server import QueryFailed, Server
+from ulasis_backup.mysql.server import QueryFailed, Server, quote
 from ulasis_backup.operations.missing import refuse_together
 from ulasis_backup.operations.source import Source
 
@@ -80,6 +80,20 @@ def settle_definers(
         return source.redefined(change), tuple(_replaced(traits, gone, ours))
     dropped, notices = _dropped(traits, gone)
     return source.redefined(Redefining(definers=gone, dropped=dropped)), notices
+
+
+def about_undo(server: Server, target: str) -> tuple[str, ...]:
+    """Return which definers of what *target* holds now do not exist: an undo may need them."""
+    rows = server.query(_DEFINERS, (target,) * len(_PLACES))
+    names = frozenset(str(name).removesuffix("@") for (name,) in rows)
+    absent = _look(server, names).absent if names else frozenset()
+    accounts = [name.rpartition("@")[::2] for name in sorted(absent) if "@" in name]
+    return tuple(
+        f"what {target} holds now has a definer that does not exist, {user}@{host}: an undo may "
+        f"not be able to create its views again before "
+        f"CREATE USER {quote(user)}@{quote(host)} ACCOUNT LOCK; and its rights are there"
+        for user, host in accounts
+    )
 
 
 def refuse_unrestorable(server: Server, database: str) -> None:

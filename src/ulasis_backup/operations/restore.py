@@ -30,7 +30,7 @@ from ulasis_backup.operations import preflight
 from ulasis_backup.operations.backup import MadeBackup, back_up_locked
 from ulasis_backup.operations.compare import Comparison
 from ulasis_backup.operations.context import Context, now, reading
-from ulasis_backup.operations.definers import settle_definers
+from ulasis_backup.operations.definers import about_undo, settle_definers
 from ulasis_backup.operations.indexes import index_of
 from ulasis_backup.operations.jobs import BackupRequest
 from ulasis_backup.operations.leftovers import expect_settled
@@ -219,6 +219,7 @@ def _begin(context: Context, stack: ExitStack, opened: _Opened, number: int) -> 
     opened.sources[number] = source
     notices = (
         *settled_definers,
+        *about_undo(server, target),
         *check_target(
             context, server, source, target, beside=not request.in_place, coming=opened.held()
         ),
