@@ -14,6 +14,7 @@ from ulasis_backup.methods.sections import Part, Piece, split
 from ulasis_backup.model import DatabaseOptions, Flavour, ObjectKind, TextLoss
 from ulasis_backup.mysql import programs, schema
 from ulasis_backup.mysql.creation import without_own_collations
+from ulasis_backup.mysql.loading import NOT_COMMITTED
 from ulasis_backup.mysql.programs import ProgramFailed
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server, quote
@@ -55,6 +56,7 @@ HINTS = (
     ("1227", "the restore login needs SET USER (or SUPER) for objects of other definers"),
     ("1114", "the target server has no room left"),
     ("1021", "the target server has no room left"),
+    ("1180", NOT_COMMITTED),
     ("1030", "the target server has trouble with its disk; see its error log"),
 )
 

@@ -51,11 +51,18 @@ WISHED: dict[str, str | int] = {
 exactly as they are; strict, old row formats are refused; more warnings can be told of, though all
 are counted."""
 
+NOT_COMMITTED = (
+    "rows that the server would not take: a duplicate key, or no room left. Look for room in its "
+    "datadir and tmpdir; if there is enough, `ulasis-backup verify` this backup, or use another"
+)
+"""What MariaDB calls an error of COMMIT (1180) says nothing of its cause."""
+
 HINTS = {
     1062: "the target held rows before, or the backup's rows are damaged: verify the backup",
     1114: "the target server has no room left",
     1021: "the target server has no room left",
     1153: "raise max_allowed_packet of the target server, then again",
+    1180: NOT_COMMITTED,
     1205: "something else holds locks on the table; SHOW PROCESSLIST shows it",
     1227: "the restore login lacks a right; see the message",
     3998: "raise binlog_cache_size or max_binlog_cache_size of the target server",

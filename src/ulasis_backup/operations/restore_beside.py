@@ -26,6 +26,7 @@ from ulasis_backup.operations.compare import (
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.neighbours import needs_of
 from ulasis_backup.operations.restore_plan import RestorePlan
+from ulasis_backup.operations.room import with_room
 from ulasis_backup.operations.source import Source
 
 
@@ -83,6 +84,7 @@ def _load(  # noqa: PLR0917 (as load_beside)
     try:
         contents = source.load_tables(context, server, place, compare=compare)
     except ServerError as error:
+        with_room(server, error)
         raise _failed(error, plan) from None
     except UlasisError as error:
         error.message += "; nothing live was touched"

@@ -25,6 +25,7 @@ from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context, now, stamp
 from ulasis_backup.operations.leftovers import command_back
 from ulasis_backup.operations.restore_plan import AS_ASKED, RestorePlan, in_scope
+from ulasis_backup.operations.room import with_room
 from ulasis_backup.operations.rows_source import RowsSource
 from ulasis_backup.operations.source import Source
 
@@ -56,6 +57,8 @@ def replace_in_place(
         _create_others(parts, late)
     except UlasisError as error:
         _keep_in_mind(context, touched, rights)
+        if touched:
+            with_room(touched[-1].server, error)
         raise _half_done(error, touched) from None
     except BaseException:
         _keep_in_mind(context, touched, rights)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from ulasis_backup.errors import ServerUnsuitable
+from ulasis_backup.errors import ServerUnsuitable, UlasisError
 from ulasis_backup.mysql import schema
+from ulasis_backup.mysql.loading import NOT_COMMITTED
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.operations.source import Source
 
@@ -41,6 +43,17 @@ def about_space(server: Server, source: Source, target: str, *, beside: bool) ->
     if room < ROWS_FACTOR * plain:
         need = int(ROWS_FACTOR * plain)
         yield f"the server has {free:,} bytes left, the restore may need about {need:,}"
+
+
+def with_room(server: Server, error: UlasisError) -> None:
+    """Add to *error* of a load how much room is left, where the server does not say why."""
+    if NOT_COMMITTED not in error.hint:
+        return
+    with contextlib.suppress(UlasisError):
+        folder = str(server.value("SELECT @@datadir"))
+        free = _free(server, folder)
+        if free is not None:
+            error.hint += f" ({folder} has {free:,} bytes left now)"
 
 
 def _free(server: Server, folder: str) -> int | None:
