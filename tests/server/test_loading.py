@@ -25,7 +25,7 @@ from ulasis_backup.model import Login, Secret
 from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource, row_source, rows_select
 from ulasis_backup.mysql.keys import table_key
-from ulasis_backup.mysql.loading import Way, loading_session
+from ulasis_backup.mysql.loading import NOT_COMMITTED, Way, loading_session
 from ulasis_backup.mysql.losses import TYPED_JSON, inexact_columns
 from ulasis_backup.mysql.rows import check
 from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
@@ -407,3 +407,18 @@ def test_the_bulk_protocol_goes_over_tls() -> None:
             assert session.server.has_tls
             assert session.loader(pair.source()).load(pair.packets()) == 2
         assert packets_of(pair.reader, replace(pair.source(), database=pair.copy)) == pair.packets()
+
+
+def test_a_duplicate_key_that_shows_only_at_commit_is_named_as_one_of_two_causes(
+    pair: Pair,
+) -> None:
+    if not pair.server.is_mariadb:
+        pytest.skip("MySQL says 1062 at once")
+    pair.make("CREATE TABLE t (n INT)", "INSERT INTO t VALUES (1), (1)")
+    pair.make_copy("CREATE TABLE t (n INT PRIMARY KEY)")
+    with (
+        loading_session(pair.login, pair.copy) as session,
+        pytest.raises(LoadFailed, match="1180") as caught,
+    ):
+        session.loader(pair.source()).load(pair.packets())
+    assert caught.value.hint == NOT_COMMITTED
