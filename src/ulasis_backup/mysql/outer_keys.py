@@ -37,23 +37,45 @@ class OuterKey:
 
 def outer_keys(server: Server, schemas: Collection[str]) -> tuple[OuterKey, ...] | None:
     """Return the keys that lead into *schemas* from others; None where the login may not look."""
-    listed = "INNODB_SYS_FOREIGN" if server.is_mariadb else "INNODB_FOREIGN"
-    columns = (*_halves("FOR_NAME"), *_halves("REF_NAME"))
     try:
-        rows = server.query(f"SELECT ID, {', '.join(columns)} FROM information_schema.{listed}")
+        found = _encoded_keys(server) if server.is_mariadb else _plain_keys(server)
     except QueryFailed as error:
         if error.number != DENIED:
             raise
         return None
     is_exact = str(server.value("SELECT @@lower_case_table_names")) == "0"
     wanted = {name if is_exact else name.casefold() for name in schemas}
-    found = (_key(row) for row in rows)
     return tuple(
         key
         for key in sorted(found, key=str)
         if (key.parent_schema if is_exact else key.parent_schema.casefold()) in wanted
         and (key.schema if is_exact else key.schema.casefold()) not in wanted
     )
+
+
+def _encoded_keys(server: Server) -> list[OuterKey]:
+    """Return all keys of a MariaDB, which writes their names as those of files."""
+    columns = (*_halves("FOR_NAME"), *_halves("REF_NAME"))
+    sql = f"SELECT ID, {', '.join(columns)} FROM information_schema.INNODB_SYS_FOREIGN"
+    return [_key(row) for row in server.query(sql)]
+
+
+def _plain_keys(server: Server) -> list[OuterKey]:
+    """Return all keys of a MySQL, which writes their names as they are."""
+    sql = "SELECT ID, FOR_NAME, REF_NAME FROM information_schema.INNODB_FOREIGN"
+    found = []
+    for name, child, parent in server.query(sql):
+        # No schema has a slash in its name here; a table may.
+        (schema, _, table), (parent_schema, _, held) = (
+            str(text).partition("/") for text in (child, parent)
+        )
+        found.append(
+            OuterKey(
+                name=str(name).rpartition("/")[2], schema=schema, table=table,
+                parent_schema=parent_schema, parent=held,
+            )
+        )  # fmt: skip
+    return found
 
 
 def grant_to_look(server: Server) -> str:
@@ -64,7 +86,7 @@ def grant_to_look(server: Server) -> str:
 def _halves(column: str) -> tuple[str, ...]:
     """Return the schema and the table in *column*, as they stand there and decoded.
 
-    The server writes names as those of files: ``a-b`` is ``a@002db``.
+    MariaDB writes names as those of files: ``a-b`` is ``a@002db``.
     """
     parts = [f"SUBSTRING_INDEX({column}, '/', {which})" for which in (1, -1)]
     return tuple(
@@ -75,7 +97,7 @@ def _halves(column: str) -> tuple[str, ...]:
 
 
 def _key(row: tuple[object, ...]) -> OuterKey:
-    """Return the key of one *row*; MySQL writes some names as they are."""
+    """Return the key of one *row*; some names are there as they are."""
     names = [
         str(decoded if _ENCODED.fullmatch(str(raw)) and decoded is not None else raw)
         for raw, decoded in zip(row[1::2], row[2::2], strict=True)
