@@ -26,7 +26,8 @@ from ulasis_backup.model import Verdict
 from ulasis_backup.operations import metrics
 from ulasis_backup.operations.metrics_page import served
 from ulasis_backup.operations.runlog import RunRecord, Timings, last_runs, note_run
-from ulasis_backup.operations.status import Status, status
+from ulasis_backup.operations.status import status
+from ulasis_backup.operations.status_values import Status
 
 ROOT = Path(__file__).parents[2]
 PROMTOOL = ROOT / ".tools/promtool"

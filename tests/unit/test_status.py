@@ -18,7 +18,8 @@ from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.prove import newest
 from ulasis_backup.operations.remove import delete
 from ulasis_backup.operations.runlog import note_used
-from ulasis_backup.operations.status import Level, Status, status
+from ulasis_backup.operations.status import status
+from ulasis_backup.operations.status_values import Level, Status
 from ulasis_backup.repository import runs
 from ulasis_backup.repository.repository import Repository, listing, load
 

@@ -20,7 +20,8 @@ from ulasis_backup.operations.follow_up import follow_up
 from ulasis_backup.operations.hold import hold, release
 from ulasis_backup.operations.keep import Wish
 from ulasis_backup.operations.prune import prune
-from ulasis_backup.operations.status import Level, status
+from ulasis_backup.operations.status import status
+from ulasis_backup.operations.status_values import Level
 from ulasis_backup.operations.watch import watch_all
 from ulasis_backup.repository import holds, repository, runs
 from ulasis_backup.repository.names import PayloadName

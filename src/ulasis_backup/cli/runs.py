@@ -239,7 +239,8 @@ def open_problems(config: Config) -> tuple[Incident, ...] | None:
     How runs ended is an incident of its own already.
     """
     from ulasis_backup.app import build  # noqa: PLC0415 (costly, and only with alerts)
-    from ulasis_backup.operations.status import Level, status  # noqa: PLC0415
+    from ulasis_backup.operations.status import status  # noqa: PLC0415
+    from ulasis_backup.operations.status_values import Level  # noqa: PLC0415
 
     try:
         problems = status(build(config, ignore)).all_problems

@@ -11,7 +11,7 @@ import typer
 from ulasis_backup.cli.session import Session
 
 if TYPE_CHECKING:
-    from ulasis_backup.operations.status import Known, SeriesStatus, Status
+    from ulasis_backup.operations.status_values import Known, SeriesStatus, Status
 
 BARS = "▁▂▃▄▅▆▇█"
 HOUR, DAY = 3600, 86_400
@@ -42,6 +42,7 @@ def status(
     """
     from ulasis_backup.errors import UlasisError  # noqa: PLC0415
     from ulasis_backup.operations import status as operation  # noqa: PLC0415
+    from ulasis_backup.operations.status_values import Level  # noqa: PLC0415
 
     session: Session = context.obj
     try:
@@ -53,8 +54,8 @@ def status(
         if nagios:
             typer.echo(f"ULASIS UNKNOWN - {error.message}")
         else:
-            session.fail(error.message, error.hint, operation.Level.UNKNOWN)
-        raise typer.Exit(int(operation.Level.UNKNOWN)) from None
+            session.fail(error.message, error.hint, Level.UNKNOWN)
+        raise typer.Exit(int(Level.UNKNOWN)) from None
     limits = (settings.backup_rpo_hours, settings.backup_rto_hours)
     if nagios:
         typer.echo(_nagios(found, limits[0]))
@@ -168,7 +169,7 @@ def sparkline(values: Sequence[int], width: int = 20) -> str:
 def _nagios(found: Status, rpo: float) -> str:
     """Return one line: state, what is wrong or the newest backup, and performance data."""
     from ulasis_backup.cli.render import age  # noqa: PLC0415
-    from ulasis_backup.operations.status import LATE, TOO_LATE  # noqa: PLC0415
+    from ulasis_backup.operations.problems import LATE, TOO_LATE  # noqa: PLC0415
 
     problems = found.all_problems
     newest = [

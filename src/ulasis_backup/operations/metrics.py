@@ -19,7 +19,7 @@ from ulasis_backup import __version__
 from ulasis_backup.config import Config
 from ulasis_backup.errors import FollowUpFailed
 from ulasis_backup.operations.runlog import RunRecord
-from ulasis_backup.operations.status import Level, SeriesStatus, Status
+from ulasis_backup.operations.status_values import Level, SeriesStatus, Status
 
 PREFIX = "ulasis_backup"
 SERIES = ("server", "databases")
