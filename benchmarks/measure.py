@@ -69,7 +69,10 @@ def run(
     file. Raises CommandFailed, with the end of that output, when the exit status is not 0.
     """
     os.sync()  # what an earlier run has left to be written is not this one's work
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(folder)}
+    environment = {
+        "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(folder),
+        "BACKUP_STATE_DIR": str(folder / "state"),
+    }  # fmt: skip
     with (folder / "output").open("w+b") as said:
         before = cpu_seconds(server.pid) if server else 0.0
         started = time.perf_counter()

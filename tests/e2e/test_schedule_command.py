@@ -28,6 +28,7 @@ def _run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("BACKUP_", "DB_"))}
     environment = {
         **clean, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder),
+        "BACKUP_STATE_DIR": str(folder / "state"),
         "CRONTAB_FILE": str(folder / "crontab"), "SYSTEMCTL_LOG": str(folder / "systemctl.log"),
         **more,
     }  # fmt: skip
@@ -74,7 +75,10 @@ def test_settings_that_only_this_shell_knows_are_named(folder: Path) -> None:
 
 
 def test_a_line_as_installed_runs_the_command(folder: Path) -> None:
-    (folder / ".env").write_text("BACKUP_DIR=nightly\nDB_HOST=localhost\nDB_SOCKET=/none\n")
+    (folder / ".env").write_text(
+        "BACKUP_DIR=nightly\nDB_HOST=localhost\nDB_SOCKET=/none\n"
+        f"BACKUP_STATE_DIR={folder / 'state'}\n"
+    )
     _run(folder, "schedule", "install", "--log", str(folder / "a log%.txt"))
     line = next(
         line for line in (folder / "crontab").read_text().splitlines() if "verify-all" in line

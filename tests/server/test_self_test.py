@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.server import Command
+from support.server import STATE, Command
 from ulasis_backup.errors import CouldNotCheck, NotEqual
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.mysql.values import lost, read_values
@@ -18,7 +18,7 @@ from ulasis_backup.operations.self_test import self_test, verdict_of
 
 pytestmark = pytest.mark.server
 
-RECORD = Path(".local/state/ulasis-backup/self-test.json")
+RECORD = Path(STATE, "self-test.json")
 
 
 def found(command: Command) -> dict[str, str]:

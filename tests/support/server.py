@@ -22,6 +22,7 @@ from ulasis_backup.mysql.server import Server, connect, quote
 
 NUMBERS = itertools.count(1)
 SECONDS = 120
+STATE = ".state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,11 @@ class Command:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command and return the process, in a process group of its own."""
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)} | self.settings
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(self.home),
+            # For root the default lies outside of the home.
+            "BACKUP_STATE_DIR": str(self.home / STATE), **self.settings,
+        }  # fmt: skip
         return subprocess.Popen(
             [*self.prefix, sys.executable, "-m", "ulasis_backup", *arguments],
             env=environment, cwd=self.home, text=True, start_new_session=True,

@@ -95,10 +95,12 @@ def self_test(context: typer.Context) -> None:
     from ulasis_backup.operations import tried  # noqa: PLC0415
 
     session: Session = context.obj
-    folder = session.config().settings.backup_programs_dir
+    config = session.config()
     # What backups of the traps warn of is what they are made for.
-    found = operation.self_test(folder, log_events() if session.verbosity > 0 else ignore)
-    kept = tried.record(found)
+    found = operation.self_test(
+        config.settings.backup_programs_dir, log_events() if session.verbosity > 0 else ignore
+    )
+    kept = tried.record(config, found)
     error = operation.verdict_of(found)
     document = asdict(found) | {
         "passed": found.passed,

@@ -20,6 +20,7 @@ from typing import Any
 
 from ulasis_backup.config import Config
 from ulasis_backup.observers.incidents import Book, Incident, Message, Open, Severity
+from ulasis_backup.statefile import replace_file
 
 VERSION = 1
 LOCK_SECONDS = 5.0
@@ -92,13 +93,7 @@ def locked(path: Path, *, seconds: float) -> Iterator[None]:
 
 def _write(path: Path, book: Book) -> None:
     text = json.dumps(asdict(book) | {"version": VERSION}, default=_plain, ensure_ascii=False)
-    beside = path.with_suffix(".new")
-    descriptor = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    replace_file(path, text)
 
 
 def _plain(value: object) -> str:

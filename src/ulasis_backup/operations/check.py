@@ -290,7 +290,7 @@ def _untrusted_creators(server: Server, database: str) -> Finding | None:
 
 def _due(context: Context) -> Iterator[Finding]:
     """Say whether the programs that are installed are those that a self-test has tried."""
-    now, then = installed(context.config.settings.backup_programs_dir), tried.last()
+    now, then = installed(context.config.settings.backup_programs_dir), tried.last(context.config)
     if not now.server:
         message = "no server program here: `self-test` and proofs cannot run"
         yield Finding(name="self-test", state=State.SKIPPED, message=message, hint=MISSING_HINT)
@@ -309,7 +309,7 @@ def _due(context: Context) -> Iterator[Finding]:
 
 def _self_test(context: Context) -> Iterator[Finding]:
     found = self_test(context.config.settings.backup_programs_dir)
-    tried.record(found)
+    tried.record(context.config, found)
     yield from self_test_findings(found)
 
 

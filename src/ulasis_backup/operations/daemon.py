@@ -24,6 +24,7 @@ from ulasis_backup.errors import SettingsError
 from ulasis_backup.events import Notice, Observe, PhaseBegan, PhaseEnded
 from ulasis_backup.operations.schedule import jobs
 from ulasis_backup.schedule import Job, due_after, due_before, parse
+from ulasis_backup.statefile import replace_file
 
 LONGEST_WAIT = 30.0
 """Seconds after which the clock is looked at again, which may have jumped."""
@@ -218,11 +219,8 @@ def _read(daemon: Daemon, moment: datetime) -> Moments:
 
 def _write(path: Path, last: Moments) -> None:
     text = json.dumps({name: moment.isoformat() for name, moment in last.items()})
-    beside = path.with_name(path.name + ".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside.write_text(text, "utf-8")
-        beside.replace(path)
+        replace_file(path, text)
     except OSError as error:
         message = f"cannot keep {path}: {error.strerror}"
         hint = "BACKUP_STATE_DIR names a folder that this user may write to, and that stays"

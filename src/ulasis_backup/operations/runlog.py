@@ -6,7 +6,6 @@ It is written after every run and may be lost without harm.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from time import monotonic
 
 from ulasis_backup.config import Config
 from ulasis_backup.events import Event, Observe, PhaseBegan, PhaseEnded
+from ulasis_backup.statefile import replace_file
 
 MOST_POINTS = 60
 """Runs of which it is remembered what the repository took: two months of nights."""
@@ -101,10 +101,7 @@ def used_over_time(config: Config) -> tuple[tuple[datetime, int], ...]:
 
 def _write(path: Path, text: str) -> None:
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        beside.write_text(text, "utf-8")
-        beside.replace(path)
+        replace_file(path, text)
 
 
 def _used_path(config: Config) -> Path:

@@ -1,18 +1,19 @@
 """What the last self-test of this installation found, and whether it still speaks of it.
 
-One small file in the user's state folder: it is about the programs of this machine, not about a
+One small file in the state folder: it is about the programs of this machine, not about a
 repository.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ulasis_backup import __version__
+from ulasis_backup.config import Config
 from ulasis_backup.operations.self_test import SelfTest, Versions
+from ulasis_backup.statefile import replace_file
 
 FORMAT = 1
 
@@ -27,28 +28,25 @@ class Tried:
     versions: Versions
 
 
-def record(found: SelfTest) -> Path | None:
+def record(config: Config, found: SelfTest) -> Path | None:
     """Keep what *found* says; return the file, None where none can be written."""
     document = {
         "format": FORMAT, "at": found.at, "tool": __version__, "passed": found.passed,
         "versions": asdict(found.versions),
         "methods": {result.method: str(result.outcome) for result in found.results},
     }  # fmt: skip
-    path = _path()
-    beside = path.with_suffix(f".{os.getpid()}.new")
+    path = _path(config)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        beside.replace(path)
+        replace_file(path, json.dumps(document, indent=2) + "\n")
     except OSError:
         return None
     return path
 
 
-def last() -> Tried | None:
+def last(config: Config) -> Tried | None:
     """Return what the last self-test left, None where there is nothing that can be read."""
     try:
-        document = json.loads(_path().read_text(encoding="utf-8"))
+        document = json.loads(_path(config).read_text(encoding="utf-8"))
         versions = Versions(**{name: str(document["versions"][name]) for name in _NAMES})
         return Tried(
             at=str(document["at"]),
@@ -72,6 +70,5 @@ def changed(then: Tried, now: Versions) -> tuple[str, ...]:
 _NAMES = ("server", "dump", "client")
 
 
-def _path() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state, "ulasis-backup", "self-test.json")
+def _path(config: Config) -> Path:
+    return config.state_folder / "self-test.json"
