@@ -55,7 +55,8 @@ from ulasis_backup.operations.restore_plan import (
 )
 from ulasis_backup.operations.rows_source import Choice, open_rows
 from ulasis_backup.operations.source import Source, inexact
-from ulasis_backup.operations.sql_source import open_orphan, open_sql
+from ulasis_backup.operations.sql_orphan import open_orphan
+from ulasis_backup.operations.sql_source import open_sql
 from ulasis_backup.operations.strangers import expect_movable
 from ulasis_backup.operations.verify import verify
 from ulasis_backup.repository import repository

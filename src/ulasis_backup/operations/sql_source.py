@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ulasis_backup.errors import (
-    AuthenticationFailed,
-    BackupNotFound,
     CouldNotCheck,
     Refused,
     ServerUnsuitable,
     SettingsError,
 )
-from ulasis_backup.events import BytesMoved, Notice, PhaseBegan, PhaseEnded
+from ulasis_backup.events import BytesMoved
 from ulasis_backup.methods import load
-from ulasis_backup.methods.contents import Contents, ContentsReader, blocks_of, read_contents
+from ulasis_backup.methods.contents import Contents, ContentsReader, blocks_of
 from ulasis_backup.methods.definers import Redefining, Traits, redefine_pieces, traits_of_piece
 from ulasis_backup.methods.dumped import definitions_of, for_tables
 from ulasis_backup.methods.outside import pointing_to, without_schema
@@ -26,7 +24,6 @@ from ulasis_backup.methods.sections import Part, Piece, split
 from ulasis_backup.methods.target import collations_in, unknown_collations
 from ulasis_backup.model import (
     DatabaseOptions,
-    Flavour,
     LeftOut,
     ObjectKind,
     ServerVersion,
@@ -42,19 +39,16 @@ from ulasis_backup.operations.movable import sequences_in, unmovable
 from ulasis_backup.operations.neighbours import needs_of
 from ulasis_backup.operations.source import COMPRESSED, TargetNeeds
 from ulasis_backup.operations.verify import read_verified
-from ulasis_backup.repository import names, payload, repository
-from ulasis_backup.repository.manifest import Manifest, Stages
+from ulasis_backup.repository import payload
+from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.names import PayloadName
-from ulasis_backup.streams.compression import SUFFIXES, Compression
-from ulasis_backup.streams.encryption import HEADER_BYTES, authenticate
 from ulasis_backup.streams.keys import DataKey
-from ulasis_backup.streams.pipeline import Chunks, flow
+from ulasis_backup.streams.pipeline import Chunks
 
 PACKET_OVERHEAD = 1024
+
+
 _DECLARED = re.compile(rb"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
-_DATABASE = re.compile(rb"^-- Host: .*?Database: ([^\n]*)$", re.MULTILINE)
-_VERSION = re.compile(rb"^-- Server version\t([^\n]+)$", re.MULTILINE)
-_PROGRAM = re.compile(rb"^-- (MariaDB|MySQL) dump ([^\n]*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,44 +338,6 @@ def _second(moment: str) -> str:
         return ""
 
 
-def open_orphan(
-    context: Context, name: PayloadName, *, allow_unauthenticated: bool = False
-) -> SqlSource:
-    """Read a payload whose manifest is lost: by its header, its spare key, and its end mark.
-
-    Raises AuthenticationFailed for one that is not encrypted while a key is configured, unless
-    *allow_unauthenticated*: nothing vouches for it; SettingsError for one that is no dump.
-    """
-    if not name.suffix.startswith(".sql"):
-        message = f"{name} is no dump: of the rows method nothing opens without its manifest"
-        raise SettingsError(message, hint=f"look for a copy of {name.manifest}")
-    storage = context.repository.storage
-    if storage.stat(str(name)) is None:
-        hint = "`ulasis-backup list` shows what is there"
-        raise BackupNotFound(f"there is no payload {name}", hint=hint)
-    context.observe(PhaseBegan(name="read", subject=str(name)))
-    opened = _orphan_opener(context, name, allow_unauthenticated=allow_unauthenticated)
-    reader = read_contents(split(opened()), None, keep_text=True)
-    contents = reader.result()
-    head = next(piece.data for piece in reader.texts if piece.part is Part.HEAD)
-    context.observe(PhaseEnded(name="read"))
-    return SqlSource(
-        name=name,
-        database=_database(head) or names.prefix_of(name.backup_id),
-        made_at="unknown (no manifest)",
-        server=_server(head),
-        program="",
-        contents=contents,
-        texts=tuple(reader.texts),
-        fingerprint_key=None,
-        database_options=None,
-        text_losses=(),
-        left_out=(),
-        partial=False,
-        open=opened,
-    )
-
-
 def renaming(source: SqlSource, target: str) -> Rename | None:
     """Return how definitions are rewritten for *target*; raises Refused where one cannot be."""
     if target == source.database:
@@ -416,48 +372,3 @@ def _undeclared(source: SqlSource) -> Iterator[str]:
             for kind, name, text in blocks_of(piece.data):
                 if kind is ObjectKind.FUNCTION and not _DECLARED.search(text):
                     yield name
-
-
-def _orphan_opener(
-    context: Context, name: PayloadName, *, allow_unauthenticated: bool
-) -> Callable[[], Chunks]:
-    storage = context.repository.storage
-    compression = _compression(name)
-    if not name.suffix.endswith(".enc"):
-        if context.repository.key and not allow_unauthenticated:
-            message = f"{name} is not encrypted and has no manifest: nothing vouches for it"
-            hint = "if you know it to be good, use --allow-unauthenticated"
-            raise AuthenticationFailed(message, hint=hint)
-        context.observe(Notice(message=f"{name}: nothing vouches for this payload"))
-        stages = Stages(compression=compression, compression_level=1)
-        return lambda: flow(storage.open(str(name)), *payload.reading_stages(stages, None))
-    cipher, backup_id = payload.orphan_cipher(storage, str(name), HEADER_BYTES)
-    if backup_id != name.backup_id:
-        message = f"the payload {name} belongs to {backup_id}"
-        raise AuthenticationFailed(message, hint="give the file its own name back")
-    key = repository.orphan_key(context.repository, backup_id)
-    authenticate(cipher, key, storage.open(str(name)))
-    stages = Stages(compression=compression, compression_level=1, cipher=cipher)
-    return lambda: flow(storage.open(str(name)), *payload.reading_stages(stages, key))
-
-
-def _compression(name: PayloadName) -> Compression:
-    plain = name.suffix.removesuffix(".enc")
-    for compression, suffix in SUFFIXES.items():
-        if suffix and plain.endswith(suffix):
-            return compression
-    return Compression.NONE
-
-
-def _database(head: bytes) -> str:
-    match = _DATABASE.search(head)
-    return match[1].decode("utf-8", "replace").strip() if match else ""
-
-
-def _server(head: bytes) -> ServerVersion:
-    version, program = _VERSION.search(head), _PROGRAM.search(head)
-    mariadb = program is not None and program[1] == b"MariaDB"
-    return ServerVersion(
-        flavour=Flavour.MARIADB if mariadb else Flavour.MYSQL,
-        version=version[1].decode("utf-8", "replace") if version else "0",
-    )
