@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from support.manifests import KEY, Wanted, put_backup
 from support.memory import MemoryStorage
-from ulasis_backup.config import Settings, make_config
+from ulasis_backup.config import make_config
 from ulasis_backup.events import ignore
 from ulasis_backup.model import Kind, Verdict
 from ulasis_backup.operations.context import Context
@@ -17,6 +17,7 @@ from ulasis_backup.repository import proofs
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.proofs import Check, Proof
 from ulasis_backup.repository.repository import Repository, load
+from ulasis_backup.settings import Settings
 
 
 def context_at(folder: Path, **settings: object) -> Context:

@@ -8,7 +8,7 @@ import pytest
 
 from support.manifests import Wanted, put_backup
 from support.memory import MemoryStorage
-from ulasis_backup.config import Settings, make_config
+from ulasis_backup.config import make_config
 from ulasis_backup.errors import Busy, ServerUnreachable, StorageFull
 from ulasis_backup.events import Event, Notice
 from ulasis_backup.operations.context import Context
@@ -19,6 +19,7 @@ from ulasis_backup.repository import repository, runs
 from ulasis_backup.repository.manifest import Manifest
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.repository import Entry, Repository
+from ulasis_backup.settings import Settings
 
 SHOP = BackupRequest(databases=("shop",))
 SIZE = 1000

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ulasis_backup.config import Config, Settings, exposed_sources, read_config
+from ulasis_backup.config import Config, exposed_sources, read_config
 from ulasis_backup.errors import SettingsError
+from ulasis_backup.settings import Settings
 
 KEY = "00" * 32
 STRATEGY = {

@@ -12,7 +12,7 @@ import typer
 
 from ulasis_backup import errors
 from ulasis_backup.cli.main import app
-from ulasis_backup.config import SECRETS, Settings
+from ulasis_backup.settings import SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ROOT / "docs/reference/commands.md"

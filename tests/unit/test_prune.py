@@ -12,7 +12,7 @@ import pytest
 
 from support.manifests import KEY, MORNING, Wanted, put_backup
 from support.memory import MemoryStorage
-from ulasis_backup.config import Settings, make_config
+from ulasis_backup.config import make_config
 from ulasis_backup.errors import (
     Busy,
     CouldNotCheck,
@@ -35,6 +35,7 @@ from ulasis_backup.repository import canonical, holds, locks, marks, proofs, rep
 from ulasis_backup.repository.names import PayloadName, parse_manifest
 from ulasis_backup.repository.proofs import Check, Proof
 from ulasis_backup.repository.repository import Repository
+from ulasis_backup.settings import Settings
 from ulasis_backup.storage.base import Blob
 from ulasis_backup.storage.local import LocalStorage
 

@@ -23,8 +23,9 @@ from logging import Handler, LogRecord, NullHandler, getLogger
 
 from pydantic import SecretStr
 
-from ulasis_backup.config import LOCAL_HOSTS, Settings
+from ulasis_backup.config import LOCAL_HOSTS
 from ulasis_backup.observers.incidents import Message, Severity
+from ulasis_backup.settings import Settings
 
 STEP_SECONDS = 10.0
 """The longest that one step of a connection may take."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from pydantic import SecretStr
 
-from ulasis_backup.config import SECRETS, Settings
 from ulasis_backup.model import printable
+from ulasis_backup.settings import SECRETS, Settings
 
 MOST_CHARACTERS = 3000
 HIDDEN = "…"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import structlog
 
-from ulasis_backup.config import SECRETS, Settings
 from ulasis_backup.errors import Refused
+from ulasis_backup.settings import SECRETS, Settings
 
 GRACE_SECONDS = 5
 """What a hook that is told to end gets before it is killed."""

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ulasis_backup.config import SECRETS, Settings
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.operations.context import Context
 from ulasis_backup.repository.repository import ensure
+from ulasis_backup.settings import SECRETS, Settings
 from ulasis_backup.streams.keys import KEY_BYTES
 
 SETTINGS_FILE = "ulasis-backup.toml"

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from ulasis_backup import retention
-from ulasis_backup.config import Settings
 from ulasis_backup.errors import AuthenticationFailed, WrongKey
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.watch import watched_holds
@@ -18,6 +17,7 @@ from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.proofs import Standing
 from ulasis_backup.repository.repository import Entry, Listing
 from ulasis_backup.retention import Backup, Bonds, Moment, Plan, Policy
+from ulasis_backup.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ulasis_backup.config import Settings
 from ulasis_backup.errors import UlasisError
 from ulasis_backup.model import Verdict
 from ulasis_backup.operations.context import Context
@@ -18,6 +17,7 @@ from ulasis_backup.repository.holds import Hold
 from ulasis_backup.repository.proofs import GOOD, Standing
 from ulasis_backup.repository.repository import Entry, Listing
 from ulasis_backup.repository.runs import State
+from ulasis_backup.settings import Settings
 
 LATE, TOO_LATE = 1.05, 1.5
 """From which multiple of the RPO on the newest backup is late: a nightly backup takes its time."""

@@ -13,9 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from ulasis_backup import schedule
-from ulasis_backup.config import Config, Settings
+from ulasis_backup.config import Config
 from ulasis_backup.errors import SettingsError, UlasisError
 from ulasis_backup.schedule import Job, Place
+from ulasis_backup.settings import Settings
 
 ROOT_LOG = Path("/var/log/ulasis-backup.log")
 SYSTEM_UNITS = Path("/etc/systemd/system")

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from ulasis_backup.config import Settings
 from ulasis_backup.errors import SettingsError, UlasisError
 from ulasis_backup.estimate import Measurement, full_at, restore_seconds
 from ulasis_backup.model import Kind, Verdict
@@ -31,6 +30,7 @@ from ulasis_backup.repository import holds, proofs, repository
 from ulasis_backup.repository.proofs import Check, Proof, Standing
 from ulasis_backup.repository.repository import Entry, Listing, in_series
 from ulasis_backup.schedule import due_after
+from ulasis_backup.settings import Settings
 from ulasis_backup.storage.base import Storage
 
 TREND = 60
