@@ -40,6 +40,7 @@ from support.swapping import (
 from ulasis_backup.errors import ServerError, UlasisError
 from ulasis_backup.mysql import swap
 from ulasis_backup.mysql.server import connect
+from ulasis_backup.mysql.swap_plans import SwapPlan
 
 PHASES = (
     "journal", "mark", "events off", "locked", "triggers off", "renaming", "gate", "renamed",
@@ -107,7 +108,7 @@ def _run(victim: Victim, folder: Path, chance: random.Random) -> Outcome:
 
 
 def _strike(
-    victim: Victim, of: tuple[swap.SwapPlan, Path], chance: random.Random, how: tuple[str, str]
+    victim: Victim, of: tuple[SwapPlan, Path], chance: random.Random, how: tuple[str, str]
 ) -> None:
     (plan, folder), (what, direction) = of, how
     at_phase = what != "kill a session" and chance.random() < 0.5  # noqa: PLR2004 (half of them)

@@ -23,7 +23,7 @@ from ulasis_backup.errors import Refused
 from ulasis_backup.mysql import beside, swap
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server
-from ulasis_backup.mysql.swap import SwapPlan
+from ulasis_backup.mysql.swap_plans import SwapPlan
 from ulasis_backup.operations import leftovers
 
 pytestmark = pytest.mark.server

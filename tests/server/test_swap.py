@@ -32,6 +32,7 @@ from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import QueryFailed, Server, connect, locked, quote
 from ulasis_backup.mysql.swap_checks import missing_for_swap
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
+from ulasis_backup.mysql.swap_plans import SwapPlan
 from ulasis_backup.operations.definers import about_undo
 
 pytestmark = pytest.mark.server
@@ -85,7 +86,7 @@ def test_with_tables_only_those_are_swapped_and_undone(one_home: Server) -> None
     old, new, objects = make_states(one_home)
     tables = frozenset({"plain", "audit", "only_new"})
     wanted = tuple(one for one in objects if one.extra.get("table") in tables)
-    plan = swap.SwapPlan(names=beside.new_names(HOME), tables=tables, new_objects=wanted)
+    plan = SwapPlan(names=beside.new_names(HOME), tables=tables, new_objects=wanted)
     load_beside(one_home, plan)
     one_home.run("SET SESSION foreign_key_checks = 0")
     for name in ("orders", "customers"):
@@ -179,7 +180,7 @@ def test_no_row_is_written_to_a_table_without_its_triggers(home: Server) -> None
     for one in writers:
         one.start()
     try:
-        plan = swap.SwapPlan(names=beside.new_names(HOME), new_objects=objects)
+        plan = SwapPlan(names=beside.new_names(HOME), new_objects=objects)
         prepare_like(home, plan)
         swap.swap(home.login, plan, wait=30)
         time.sleep(0.2)
@@ -202,7 +203,7 @@ def test_no_row_is_written_to_a_table_without_its_triggers(home: Server) -> None
 def test_tables_without_triggers_are_swapped_too(home: Server) -> None:
     home.run(f"CREATE DATABASE {HOME}")
     home.run(f"CREATE TABLE {HOME}.a (id INT PRIMARY KEY)")
-    plan = swap.SwapPlan(names=beside.new_names(HOME))
+    plan = SwapPlan(names=beside.new_names(HOME))
     swap.prepare(home, plan)
     home.run(f"CREATE TABLE {quote(plan.names.restore)}.b (id INT PRIMARY KEY)")
     with connect(home.login, database=HOME) as other:
@@ -263,7 +264,7 @@ def test_a_view_gives_way_to_a_table_of_its_name_and_comes_back(one_home: Server
     one_home.run(f"CREATE TABLE {HOME}.a (id INT PRIMARY KEY)")
     one_home.run(f"CREATE VIEW {HOME}.b AS SELECT * FROM {HOME}.a")
     old = picture(one_home)
-    plan = swap.SwapPlan(names=beside.new_names(HOME))
+    plan = SwapPlan(names=beside.new_names(HOME))
     swap.prepare(one_home, plan)
     one_home.run(f"CREATE TABLE {quote(plan.names.restore)}.b (id INT PRIMARY KEY)")
     swap.swap(one_home.login, plan, wait=20)
@@ -462,7 +463,7 @@ def test_a_trigger_that_took_the_name_of_an_old_one_is_refused_by_an_undo(home: 
     make_states(home)
     home.run(f"CREATE TRIGGER {HOME}.on_plain BEFORE INSERT ON plain FOR EACH ROW SET @x = 1")
     names = beside.new_names(HOME)
-    plan = swap.SwapPlan(names=names, tables=frozenset({"plain"}))
+    plan = SwapPlan(names=names, tables=frozenset({"plain"}))
     swap.prepare(home, plan)
     home.run(f"CREATE TABLE {quote(names.restore)}.plain (id INT PRIMARY KEY)")
     swap.swap(home.login, plan, wait=20)

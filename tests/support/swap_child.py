@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ulasis_backup.model import Login
 from ulasis_backup.mysql.server import connect, locked
-from ulasis_backup.mysql.swap import SwapPlan, swap, undo
+from ulasis_backup.mysql.swap import swap, undo
+from ulasis_backup.mysql.swap_plans import SwapPlan
 
 
 def main() -> None:

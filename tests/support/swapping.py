@@ -18,8 +18,9 @@ from ulasis_backup.mysql.beside import Names, new_names
 from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, quote
-from ulasis_backup.mysql.swap import SwapPlan, prepare
+from ulasis_backup.mysql.swap import prepare
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
+from ulasis_backup.mysql.swap_plans import SwapPlan
 
 HOME = "shop"
 CHILD = Path(__file__).with_name("swap_child.py")

@@ -10,27 +10,25 @@ or the server's, ``settle`` makes the whole database exactly the old or exactly 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ulasis_backup.errors import Refused, ServerError, SwapIncomplete, UlasisError
-from ulasis_backup.model import DatabaseOptions, Login, ObjectKind
+from ulasis_backup.model import Login, ObjectKind
 from ulasis_backup.mysql import beside, journal, schema
-from ulasis_backup.mysql.beside import MOVED, WAITING, Names
-from ulasis_backup.mysql.definitions import Definition
-from ulasis_backup.mysql.journal import Journal, Moves, State
+from ulasis_backup.mysql.beside import Names
+from ulasis_backup.mysql.journal import Journal, State
 from ulasis_backup.mysql.privileges import account, sees_all_schemas
-from ulasis_backup.mysql.routine_rights import Right, read_rights
 from ulasis_backup.mysql.server import Server, connect, locked, quote
-from ulasis_backup.mysql.swap_checks import (
-    refuse_taken_names,
-    refuse_triggers,
-    refuse_undo,
-    refuse_unmovable,
-)
 from ulasis_backup.mysql.swap_move import OnPhase
-from ulasis_backup.mysql.swap_objects import Scope, read_objects, read_triggers
+from ulasis_backup.mysql.swap_plans import (
+    SwapPlan,
+    planned,
+    planned_undo,
+    refuse_plan,
+    tables_to_undo,
+)
 from ulasis_backup.mysql.swap_sessions import swap_session, wait_for_others
 from ulasis_backup.mysql.swap_steps import (
     clean_up_undo,
@@ -55,29 +53,6 @@ from ulasis_backup.mysql.swap_written import Written, written_since
 
 def _nothing(_: str) -> None:
     return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwapPlan:
-    """What a swap is to do.
-
-    With ``tables`` those alone are exchanged, and ``new_objects`` are their triggers; None means
-    that the whole database is replaced. ``new_objects`` are in the target's own names; triggers
-    need ``extra["table"]``. ``options`` are the database's afterwards, None leaves them as they
-    are. ``note`` is for people: the backup's name. ``rows`` counts the rows of the new tables,
-    where known: an undo can tell then which were written to. ``kept`` are objects, pairs of kind
-    and name, that stay as they are, swap or undo. ``later`` are new objects that can only be
-    created when other databases are restored as well: until ``complete`` the swap is incomplete.
-    """
-
-    names: Names
-    tables: frozenset[str] | None = None
-    new_objects: tuple[Definition, ...] = ()
-    options: DatabaseOptions | None = None
-    note: str = ""
-    rows: Mapping[str, int] = field(default_factory=dict)
-    kept: frozenset[tuple[str, str]] = frozenset()
-    later: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +107,7 @@ def prepare(server: Server, plan: SwapPlan) -> None:
     takes all of it away again.
     """
     names = plan.names
-    _refuse(server, plan)
+    refuse_plan(server, plan)
     options = schema.database_options(server, names.database)
     server.run(f"CREATE DATABASE {quote(names.before)}")
     begun = Journal(
@@ -160,7 +135,7 @@ def swap(login: Login, plan: SwapPlan, *, wait: float, on_phase: OnPhase = _noth
     """
     with swap_session(login, plan.names.database, 0) as control:
         begun = read_journal(control, plan.names)
-        begun = _planned(control, begun, plan)
+        begun = planned(control, begun, plan)
         on_phase("journal")
         make_mark(control, begun)
         on_phase("mark")
@@ -206,7 +181,7 @@ def undo(login: Login, names: Names, *, wait: float, on_phase: OnPhase = _nothin
     with swap_session(login, names.database, 0) as control:
         begun = read_journal(control, names)
         changed = written(control, begun)
-        begun = _planned_undo(control, begun)
+        begun = planned_undo(control, begun)
         on_phase("journal")
         control.run(f"CREATE DATABASE IF NOT EXISTS {quote(names.undone)}")
         make_mark(control, begun)
@@ -231,13 +206,6 @@ def written(server: Server, begun: Journal) -> Written:
         tables=tuple(name for name in found.tables if name in meant),
         unknown=tuple(name for name in found.unknown if name in meant),
     )
-
-
-def tables_to_undo(server: Server, begun: Journal) -> tuple[str, ...]:
-    """Return the tables that an undo takes away."""
-    meant = _undo_scope(begun)
-    here = tables_in(server, begun.names.database)
-    return tuple(name for name in here if _is_meant(name, meant))
 
 
 def settle(
@@ -371,106 +339,6 @@ def read_journal(server: Server, names: Names) -> Journal:
         message = f"there is no journal of a restore {names.id} of {names.database}"
         raise Refused(message, hint="`ulasis-backup list --leftovers` shows those that there are")
     return found
-
-
-def _refuse(server: Server, plan: SwapPlan) -> None:
-    """Raise Refused or ServerUnsuitable if the swap could not be done."""
-    names = plan.names
-    refuse_unmovable(server, names, plan.tables)
-    if schema.database_options(server, names.database) is None:
-        return
-    old = read_triggers(server, names.database, plan.tables)
-    refuse_triggers(server, names, old, plan.new_objects)
-    if plan.tables is not None:
-        refuse_taken_names(server, names, plan.tables, plan.new_objects)
-
-
-def _planned(server: Server, begun: Journal, plan: SwapPlan) -> Journal:
-    """Write down what there is and what is to be; raises Refused."""
-    names = plan.names
-    if begun.state is not State.LOADING:
-        message = f"restore {names.id} of {names.database} is {begun.state} already"
-        raise Refused(message, hint="`ulasis-backup settle` finishes it")
-    _refuse(server, plan)
-    options = schema.database_options(server, names.database)
-    old = read_objects(server, names.database, Scope(tables=plan.tables)) if options else ()
-    old = _without(old, plan.kept)
-    here = [name for name in tables_in(server, names.database) if _is_meant(name, plan.tables)]
-    loaded = tables_in(server, names.restore)
-    others = [name for name in loaded if not _is_meant(name, plan.tables)]
-    if others:
-        message = f"{names.restore} holds tables that were not asked for: {', '.join(others[:5])}"
-        raise Refused(message, hint="restore again")
-    planned = replace(
-        begun,
-        state=State.SWAPPING,
-        tables=plan.tables,
-        existed=options is not None,
-        swap=Moves(out=tuple(here), into=loaded),
-        old=old,
-        new=plan.new_objects,
-        old_options=options,
-        new_options=plan.options or options,
-        rows=dict(plan.rows),
-        kept=plan.kept,
-        rights=read_rights(server, names.database),
-    )
-    journal.write(server, planned)
-    return planned
-
-
-def _planned_undo(server: Server, begun: Journal) -> Journal:
-    names = begun.names
-    if begun.state not in (State.DONE, State.OBJECTS):
-        message = f"restore {names.id} of {names.database} is {begun.state}: nothing to undo"
-        raise Refused(message, hint="`ulasis-backup list --leftovers` shows what there is")
-    gone = sorted({*begun.swap.out} - {*tables_in(server, names.before)})
-    if gone:
-        message = f"{names.before} lacks tables that were in it: {', '.join(gone[:5])}"
-        raise Refused(message, hint="restore the safety backup instead")
-    undone = read_objects(server, names.database, Scope(tables=_undo_scope(begun)))
-    undone = _without(undone, begun.kept)
-    refuse_triggers(server, names, undone, begun.old)
-    refuse_undo(server, names, _undo_scope(begun), begun.old)
-    mark = f"{quote(names.database)}."
-    if beside.mark(server, names.database) == MOVED:
-        # Behind the move of an undo, and only there, it shall say so again.
-        server.run(f"RENAME TABLE {mark}{quote(MOVED)} TO {mark}{quote(WAITING)}")
-    planned = replace(
-        begun,
-        state=State.UNDOING,
-        undo=Moves(out=tables_to_undo(server, begun), into=begun.swap.out),
-        undone=undone,
-        undone_options=schema.database_options(server, names.database),
-        rights=_rights_now(server, begun, undone),
-    )
-    journal.write(server, planned)
-    return planned
-
-
-def _rights_now(
-    server: Server, begun: Journal, here: tuple[Definition, ...]
-) -> tuple[Right, ...] | None:
-    """Return the rights as they are, and those from before on routines that are not there now."""
-    found = read_rights(server, begun.names.database)
-    if found is None or begun.rights is None:
-        return found or begun.rights
-    there = {(str(one.kind), one.name) for one in here}
-    return (*found, *(right for right in begun.rights if right[:2] not in there))
-
-
-def _without(
-    objects: tuple[Definition, ...], kept: frozenset[tuple[str, str]]
-) -> tuple[Definition, ...]:
-    return tuple(one for one in objects if (str(one.kind), one.name) not in kept)
-
-
-def _undo_scope(begun: Journal) -> frozenset[str] | None:
-    return None if begun.tables is None else begun.tables | {*begun.swap.into}
-
-
-def _is_meant(name: str, tables: frozenset[str] | None) -> bool:
-    return tables is None or name in tables
 
 
 def _without_head(server: Server, names: Names) -> Journal | None:

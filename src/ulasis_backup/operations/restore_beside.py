@@ -13,8 +13,9 @@ from ulasis_backup.mysql.beside import Names
 from ulasis_backup.mysql.creation import create_views, switch_off_past
 from ulasis_backup.mysql.definitions import Definition, digest_bytes
 from ulasis_backup.mysql.server import Server, connect, quote, quote_bytes
-from ulasis_backup.mysql.swap import Swapped, SwapPlan
+from ulasis_backup.mysql.swap import Swapped
 from ulasis_backup.mysql.swap_objects import Scope, read_objects
+from ulasis_backup.mysql.swap_plans import SwapPlan
 from ulasis_backup.operations.compare import (
     DEFINITION,
     EXTRA,

@@ -11,6 +11,7 @@ from ulasis_backup.mysql import swap
 from ulasis_backup.mysql.beside import Names
 from ulasis_backup.mysql.journal import Journal, State
 from ulasis_backup.mysql.server import Server, connect, locked
+from ulasis_backup.mysql.swap_plans import tables_to_undo
 from ulasis_backup.operations.context import Context, chosen_databases
 from ulasis_backup.operations.leftovers import Leftover, expect_settled, leftovers
 
@@ -121,7 +122,7 @@ def _plan(server: Server, names: Names) -> UndoPlan:
         note=found.note,
         at=found.swapped_at,
         back=found.swap.out,
-        aside=swap.tables_to_undo(server, found),
+        aside=tables_to_undo(server, found),
         written=written.tables,
         unknown=written.unknown,
     )
