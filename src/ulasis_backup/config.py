@@ -180,10 +180,10 @@ def read_config(
     values = _read_secret_files(values)
     _refuse_empty(values)
     settings = _validate(values)
-    return make_config(settings, sources=tuple(sources), flags=_words(flags, config_file))
+    return make_config(settings, sources=tuple(sources), flags=words_of(flags, config_file))
 
 
-def _words(flags: Mapping[str, str | None], config_file: Path | None) -> tuple[str, ...]:
+def words_of(flags: Mapping[str, str | None], config_file: Path | None) -> tuple[str, ...]:
     """Return the global options that were given, as words of a command line."""
     words = ["--config", str(config_file.absolute())] if config_file else []
     for name, option in FLAGS.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ulasis_backup.events import Observe
     from ulasis_backup.operations.context import Context
 
+_COMMAND = re.compile(r"`ulasis-backup (?!-)")
 _LAST: list[Session] = []
 
 
@@ -119,15 +122,30 @@ class Session:
     def warn(self, message: str, hint: str = "") -> None:
         """Say something that a person should know, on standard error."""
         if self.verbosity >= 0:
-            typer.echo(_line("WARNING", message, hint), err=True)
+            typer.echo(_line("WARNING", message, self.as_typed(hint)), err=True)
+
+    def as_typed(self, hint: str) -> str:
+        """Return *hint* with the global options of this run in each of our commands in it.
+
+        Without them a command that is copied would look at another server or repository.
+        """
+        if "`ulasis-backup " not in hint:
+            return hint
+        from ulasis_backup.config import words_of  # noqa: PLC0415
+
+        words = words_of(self.flags, self.config_file)
+        # One that has options already was put together with them.
+        return _COMMAND.sub(lambda _: f"`{shlex.join(['ulasis-backup', *words])} ", hint)
 
     def complain(self, message: str, hint: str = "") -> None:
         """Say that something failed although the run goes on: a line with ERROR, even if quiet."""
+        hint = self.as_typed(hint)
         self.trouble(message, hint)
         typer.echo(_line("ERROR", message, hint), err=True)
 
     def fail(self, message: str, hint: str, code: int) -> None:
         """Say what went wrong: a line with ERROR, a line with HINT; with ``--json`` also there."""
+        hint = self.as_typed(hint)
         self.trouble(message, hint)
         if self.json_log:
             from ulasis_backup.observers.log import log_error  # noqa: PLC0415
