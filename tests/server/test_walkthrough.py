@@ -391,8 +391,7 @@ def test_a_restore_that_fails_half_way_prints_the_command_that_mends_it(
     done = broken.run("--json", "restore", "latest", "--yes", "--in-place")
     assert done.code == 18, done.said
     assert different(harmed, portrait(server, orders)) != set(), done.said
-    printed = done.json["error"]["hint"].partition("old state back: ")[2]
-    words = shlex.split(printed)
+    words = shlex.split(done.json["error"]["hint"].partition("`")[2].partition("`")[0])
     assert words[0] == "ulasis-backup", done.said
     mended = command.run(*words[1:])
     assert mended.code == 0, mended.said

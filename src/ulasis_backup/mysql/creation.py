@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -26,7 +27,10 @@ OURS: dict[str, Value] = {
     "foreign_key_checks": 0,
 }
 DEADLOCK = 1213
-DEADLOCKS = 10
+LOCKED = 1205
+TRIES = 10
+AT_ONCE_SECONDS = 0.5
+"""A lock that was waited for is somebody else's; one refused sooner is another of our sessions."""
 TABLE_MODES = "ALLOW_INVALID_DATES,IGNORE_BAD_TABLE_OPTIONS"
 WISHED: dict[str, Value] = {
     "innodb_strict_mode": 0,
@@ -160,28 +164,32 @@ def run(server: Server, database: str, statement: bytes) -> None:
     with _said(Definition(kind=TABLE, name="", text=statement)):
         table = Definition(kind=TABLE, name="", text=b"")
         with _made_like(server, database, table):
-            _persistently(server, statement)
+            persistently(server, statement)
 
 
-def _persistently(server: Server, statement: bytes) -> None:
-    """Run DDL again that met another of ours in a deadlock: nothing of it has happened then.
+def persistently(server: Server, statement: bytes) -> None:
+    """Run DDL again that met another of ours: nothing of it has happened then.
 
-    MySQL locks both ends of a foreign key, so tables that point at each other can meet so.
+    MySQL locks both ends of a foreign key, so tables that point at each other can meet in a
+    deadlock. MariaDB refuses to drop or alter a table at once (1205) while one whose foreign key
+    points at it is being dropped, whatever the timeouts of the session.
     """
-    for _ in range(DEADLOCKS):
+    for left in reversed(range(TRIES)):
+        began = time.monotonic()
         try:
             server.run_bytes(statement)
         except QueryFailed as error:
-            if error.number != DEADLOCK:
+            refused = error.number == LOCKED and time.monotonic() - began < AT_ONCE_SECONDS
+            if not left or not (refused or error.number == DEADLOCK):
                 raise
+            time.sleep(0.01 * (TRIES - left) if refused else 0)
         else:
             return
-    server.run_bytes(statement)
 
 
 def _create(server: Server, database: str, definition: Definition) -> None:
     with _made_like(server, database, definition):
-        _persistently(server, _statement(server, definition))
+        persistently(server, _statement(server, definition))
         if definition.kind == ObjectKind.SEQUENCE:
             _put(server, definition)
 

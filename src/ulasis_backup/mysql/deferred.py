@@ -9,10 +9,10 @@ import re
 from dataclasses import replace
 
 from ulasis_backup.errors import LoadFailed
-from ulasis_backup.mysql.creation import create, run
+from ulasis_backup.mysql.creation import create, persistently, run
 from ulasis_backup.mysql.definitions import Definition, read_table
 from ulasis_backup.mysql.prepared import prepared
-from ulasis_backup.mysql.server import QueryFailed, Server, quote
+from ulasis_backup.mysql.server import QueryFailed, Server, quote_bytes
 from ulasis_backup.mysql.tokens import QUOTED, STRING, table_items
 
 _NAME = re.compile(rb"CREATE TABLE (" + QUOTED + rb") ", re.DOTALL)
@@ -119,4 +119,4 @@ def _exists(server: Server, database: str, name: str) -> bool:
 
 def _drop(server: Server, database: str, name: str) -> None:
     with prepared(server, database, {"foreign_key_checks": 0}):
-        server.run(f"DROP TABLE IF EXISTS {quote(name)}")
+        persistently(server, b"DROP TABLE IF EXISTS %s" % quote_bytes(name))

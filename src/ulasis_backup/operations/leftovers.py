@@ -166,7 +166,7 @@ def way_back(context: Context, mark: Restoring) -> str:
         mark.safety, mark.database, flags=context.config.flags,
         in_place=mark.in_place, tables=mark.undone_tables, several=mark.several,
     )  # fmt: skip
-    return f"to bring the old state back: {command}; or restore again; until then no backup is made"
+    return f"`{command}` brings the old state back; or restore again; until then no backup is made"
 
 
 def command_back(

@@ -156,7 +156,8 @@ def _way_back(parts: Sequence[Part]) -> str:
     ways = [undo_command(part.plan, part.safety) for part in parts if part.safety]
     if not ways:
         return "there is no safety backup; restore again when the cause is gone"
-    return f"to bring the old state back: {'; '.join(dict.fromkeys(ways))}"
+    commands = " and ".join(f"`{way}`" for way in dict.fromkeys(ways))
+    return f"{commands} {'bring' if len(set(ways)) > 1 else 'brings'} the old state back"
 
 
 def undo_command(plan: RestorePlan, safety: MadeBackup) -> str:
