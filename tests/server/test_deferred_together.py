@@ -13,11 +13,9 @@ from ulasis_backup.mysql.definitions import read_table
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import connect
 
-TABLES = (
-    "CREATE TABLE parents (id INT PRIMARY KEY, a INT, KEY a (a)) ENGINE=InnoDB",
-    "CREATE TABLE children (id INT PRIMARY KEY, parent INT, KEY parent (parent), "
-    "CONSTRAINT of_parent FOREIGN KEY (parent) REFERENCES parents (id)) ENGINE=InnoDB",
-)
+PARENTS = "CREATE TABLE parents (id INT PRIMARY KEY, a INT, KEY (a)) ENGINE=InnoDB"
+CHILDREN = """CREATE TABLE children (id INT PRIMARY KEY, parent INT, KEY (parent),
+    FOREIGN KEY (parent) REFERENCES parents (id)) ENGINE=InnoDB"""
 
 
 def test_a_table_is_dropped_while_one_that_points_at_it_is(
@@ -29,7 +27,7 @@ def test_a_table_is_dropped_while_one_that_points_at_it_is(
         request.addfinalizer(lambda: _drop(any_server))
         for server in (first, second):
             server.run("SET SESSION foreign_key_checks = 0")
-        run_all(first, "together", TABLES)
+        run_all(first, "together", (PARENTS, CHILDREN))
         tables = [read_table(first, "together", name) for name in ("parents", "children")]
         first.run("DROP TABLE together.children, together.parents")
         done = Event()
