@@ -105,9 +105,9 @@ def _screen(found: Status, rpo: float, rto: float, *, asked: bool) -> list[str]:
         lines.append(f"next      {name} {moment:%Y-%m-%d %H:%M}, if a schedule is installed")
     if found.leftovers:
         kept = sum(one.bytes for one in found.leftovers)
+        by = _count(len(found.leftovers), "earlier restore")
         lines.append(
-            f"kept      {size(kept)} by {len(found.leftovers)} earlier restores on the server: "
-            "`list --leftovers`, `drop-leftovers`"
+            f"kept      {size(kept)} by {by} on the server: `list --leftovers`, `drop-leftovers`"
         )
     elif found.leftovers is None and asked:
         lines.append("server    could not be asked what restores left there")
@@ -128,7 +128,9 @@ def _series_lines(series: SeriesStatus, rpo: float, rto: float) -> list[str]:
         lines.append(f"  RPO     {_hours(series.rpo)} would be lost now, {rpo:g} h allowed")
     if series.rto:
         took = f"about {_hours(series.rto.likely)} ({_hours(series.rto.least)} to "
-        took += f"{_hours(series.rto.most)}, from {series.rto.measurements} test restores)"
+        took += (
+            f"{_hours(series.rto.most)}, from {_count(series.rto.measurements, 'test restore')})"
+        )
         lines.append(f"  RTO     {took}, {rto:g} h allowed")
     else:
         lines.append("  RTO     not measured: `ulasis-backup test-restore latest` does")
@@ -144,14 +146,20 @@ def _known(known: Known) -> str:
 
     return (
         f"{known.name}  {age(known.at.isoformat())} ago, {size(known.plain_bytes)} in "
-        f"{known.seconds:.0f} s, {known.verdict}"
+        f"{_hours(known.seconds)}, {known.verdict}"
     )
 
 
 def _hours(seconds: float) -> str:
     if seconds < 2 * HOUR:
+        if seconds < 10:  # noqa: PLR2004
+            return f"{seconds:.1f} s"
         return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"  # noqa: PLR2004
     return f"{seconds / HOUR:.1f} h" if seconds < 2 * DAY else f"{seconds / DAY:.1f} d"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def sparkline(values: Sequence[int], width: int = 20) -> str:
