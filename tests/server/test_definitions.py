@@ -15,9 +15,7 @@ from ulasis_backup.mysql import schema
 from ulasis_backup.mysql.creation import create, create_views, enable_events, run
 from ulasis_backup.mysql.deferred import adds_foreign_keys, deferrable, split_keys
 from ulasis_backup.mysql.definitions import (
-    Definition,
     digest_bytes,
-    names_schema,
 )
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import QueryFailed, Server
@@ -167,7 +165,6 @@ def test_what_does_not_name_its_schema_can_be_created_in_another(server: Server)
     for script in SCRIPTS:
         load_script(server, "trap", SUPPORT / script)
     found = read(server, "trap")
-    assert {definition.name for definition in found if names_schema(definition, "trap")} == NAMING
     free = [definition for definition in found if definition.name not in NAMING]
     server.run("CREATE DATABASE copy CHARACTER SET sjis")
     build(server, "copy", free)
@@ -349,34 +346,6 @@ def test_digests_leave_positions_out_and_nothing_else(server: Server) -> None:
     assert {name for name in now if now[name] != digests[name]} == {"uncounted"}
     view = found["nexts"]
     assert digest_bytes(replace(view, charset_client="latin1")) != digests["nexts"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (b"CREATE PROCEDURE p() SELECT * FROM shop.t", True),
-        (b"CREATE PROCEDURE p() SELECT * FROM `Shop` . t", True),
-        (b"CREATE PROCEDURE p() SHOW TABLES FROM shop", True),
-        (b"CREATE PROCEDURE p() SELECT 'shop.t' /* shop.t */ -- shop.t", False),
-        (b'CREATE PROCEDURE p() SELECT "shop.t" # shop.t', False),
-        (b"CREATE PROCEDURE p() SELECT * FROM /*!50000 shop.t */", True),
-        (b"CREATE DEFINER=`shop`@`localhost` PROCEDURE p() SELECT @shop, a.shop", False),
-        (b"CREATE PROCEDURE p() SELECT * FROM workshop.t, shops.t", False),
-    ],
-)
-def test_a_body_that_names_its_schema_is_found(text: bytes, *, expected: bool) -> None:
-    assert names_schema(Definition(kind="procedure", name="p", text=text), "shop") is expected
-
-
-def test_a_body_that_cannot_be_read_for_sure_counts_as_naming_its_schema() -> None:
-    text = "CREATE PROCEDURE p() SELECT 'ソ', ' shop.t'".encode("shift_jis")
-    body = Definition(kind="procedure", name="p", text=text, charset_client="sjis")
-    assert names_schema(body, "shop")
-    quoted = Definition(
-        kind="procedure", name="p", sql_mode="ANSI_QUOTES",
-        text=b'CREATE PROCEDURE p() SELECT * FROM "shop".t',
-    )  # fmt: skip
-    assert names_schema(quoted, "shop")
 
 
 def test_keys_that_can_wait_are_split_off_and_give_the_same_table(server: Server) -> None:

@@ -34,7 +34,7 @@ from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.prove import oldest_unproven, prove, prove_all
 from ulasis_backup.operations.scratch_world import need_room
 from ulasis_backup.repository import locks
-from ulasis_backup.repository.proofs import Check, read_proofs
+from ulasis_backup.repository.proofs import Check
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
@@ -193,7 +193,7 @@ def test_an_object_that_a_test_restore_finds_damaged_fails_every_backup_that_nee
     largest = max(found, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1])
     assert prove(second.context, second.name, second.request).verdict is Verdict.FAILED
-    assert read_proofs(first.context.repository, first.name)[-1].verdict is Verdict.FAILED
+    assert first.proofs[-1].verdict is Verdict.FAILED
 
 
 def test_one_that_a_prune_is_removing_ends_no_proof_of_the_others(shelf: Bench) -> None:
@@ -317,7 +317,7 @@ def test_the_command_records_what_it_found(
     assert document["verdict"] == "proven"
     assert list(document["phases"]) == ["prepare", "load", "compare", "assert"]
     assert all(seconds >= 0 for seconds in document["phases"].values())
-    failed, proven = read_proofs(shelf.context.repository, shelf.name)
+    failed, proven = shelf.proofs
     assert (failed.verdict, proven.verdict) == (Verdict.FAILED, Verdict.PROVEN)
     assert (proven.check, proven.server[:13]) == (Check.TEST_RESTORE, "mariadb 10.11")
     assert proven.phases == document["phases"]

@@ -16,6 +16,8 @@ from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.scratch_world import Programs
 from ulasis_backup.operations.test_restore import Outcome, ProofRequest, try_restore
 from ulasis_backup.repository.names import PayloadName, parse_payload
+from ulasis_backup.repository.proofs import Proof, history
+from ulasis_backup.repository.repository import load_trusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,12 @@ class Bench:
     name: PayloadName
     ground: ScratchServer
     files: dict[Path, bytes]
+
+    @property
+    def proofs(self) -> tuple[Proof, ...]:
+        """Return the proofs of the backup, oldest first."""
+        repository = self.context.repository
+        return history(repository, load_trusted(repository, self.name)).proofs
 
     def mend(self) -> None:
         for path, data in self.files.items():

@@ -20,7 +20,7 @@ from ulasis_backup.mysql.prepared import Value, prepared
 from ulasis_backup.mysql.privileges import account, routine_right
 from ulasis_backup.mysql.schema import Catalogue
 from ulasis_backup.mysql.server import QueryFailed, Server, quote, quote_bytes
-from ulasis_backup.mysql.tokens import TABLE_TOKEN, identifiers, table_options
+from ulasis_backup.mysql.tokens import TABLE_TOKEN, table_options
 
 Beside = dict[tuple[ObjectKind, str], dict[str, str]]
 
@@ -122,29 +122,6 @@ def digest_bytes(definition: Definition) -> bytes:
     ]  # fmt: skip
     encoded = [part.encode("utf-8", "surrogateescape") for part in parts]
     return b"".join(b"%d:%s," % (len(part), part) for part in [*encoded, definition.text])
-
-
-def names_schema(definition: Definition, database: str) -> bool:
-    """Tell whether the text names the schema *database* itself, so that a copy would point to it.
-
-    Strings and comments do not count. In doubt the answer is yes: a variable of the same name in
-    a body, a letter of an old character set that hides a quote.
-    """
-    text, wanted = definition.text, database.encode()
-    if wanted.lower() not in text.lower() and wanted.isascii():
-        return False
-    readable = definition.charset_client in UTF8 or (
-        definition.charset_client == "latin1" and wanted.isascii()
-    )
-    if not readable and not text.isascii():
-        return True
-    # What the server writes itself, it qualifies; in a body the name may stand alone.
-    generated = definition.kind in (TABLE, ObjectKind.VIEW, ObjectKind.SEQUENCE)
-    modes = "" if generated else definition.sql_mode
-    return any(
-        name.casefold() == database.casefold() and (qualifies or not generated)
-        for name, qualifies in identifiers(text, modes)
-    )
 
 
 def auto_increment_spot(text: bytes) -> int | None:

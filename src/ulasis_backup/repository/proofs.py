@@ -25,9 +25,8 @@ from ulasis_backup.errors import (
 from ulasis_backup.model import Verdict
 from ulasis_backup.repository import prooffile
 from ulasis_backup.repository.manifest import Manifest
-from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.prooffile import Check, Proof, ProofName, folder_of
-from ulasis_backup.repository.repository import Entry, Repository, load_trusted
+from ulasis_backup.repository.repository import Entry, Repository
 from ulasis_backup.storage.base import Blob, read_whole
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "Standing",
     "delete_proofs",
     "history",
-    "read_proofs",
     "record",
     "standing",
     "standings",
@@ -102,12 +100,6 @@ def record(repository: Repository, manifest: Manifest, proof: Proof) -> None:
     numbered = replace(proof, number=last.number + 1 if last else 1)
     data = prooffile.serialise(numbered, manifest)
     repository.storage.put(prooffile.new_path(numbered), [data])
-
-
-def read_proofs(repository: Repository, backup: Entry | PayloadName) -> tuple[Proof, ...]:
-    """Return the proofs of *backup* that count, oldest first; see ``history``."""
-    manifest = backup.manifest if isinstance(backup, Entry) else load_trusted(repository, backup)
-    return history(repository, manifest).proofs
 
 
 def history(repository: Repository, manifest: Manifest) -> History:
