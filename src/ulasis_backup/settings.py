@@ -181,6 +181,9 @@ class Settings(BaseModel):
     backup_rpo_hours: float = Field(
         24, gt=0, description="Hours of changes that may be lost at the most (RPO), for `status`."
     )
+    backup_retired: str = Field(
+        "", description="Databases, separated by commas, of which no new backups are expected."
+    )
     backup_rto_hours: float = Field(
         4, gt=0, description="Hours that a restore may take at the most (RTO), for `status`."
     )

@@ -36,6 +36,12 @@ def prune(
             "--after-failure", help="Also of series whose last run failed for lack of space."
         ),
     ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Also where most of a series would go, with nobody there."
+        ),
+    ] = False,
 ) -> None:
     """Remove the backups that the retention policy does not keep, and objects nobody needs.
 
@@ -46,7 +52,7 @@ def prune(
     from ulasis_backup.operations.keep import Wish  # noqa: PLC0415
 
     session: Session = context.obj
-    wish = Wish(after_failure=after_failure)
+    wish = Wish(after_failure=after_failure, careful=not (yes or session.may_ask()))
     with session.context() if dry_run else session.run("prune") as world:
         act = operation.plan_prune if dry_run else operation.prune
         done = act(world, wish)
@@ -86,7 +92,7 @@ def release(context: typer.Context, name: Name) -> None:
 
     session: Session = context.obj
     with session.context() as world:
-        payload = chosen_backup(world, name)
+        payload = operation.held_alone(world, name) or chosen_backup(world, name)
         held = operation.release(world, payload)
     said = "is released" if held else "was not held"
     session.show({"backup": str(payload), "was_held": held}, f"{payload} {said}")

@@ -7,14 +7,15 @@ What is going to happen is decided before; a dry run shows the same decisions.
 from __future__ import annotations
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from ulasis_backup.errors import CouldNotCheck, Refused, StorageError, UlasisError
 from ulasis_backup.events import PhaseBegan, PhaseEnded
-from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.keep import Found, Wish, look
 from ulasis_backup.operations.litter import Leftover, find_litter, sweep
 from ulasis_backup.operations.prune_objects import PrunedObjects, objects_wait, prune_objects
@@ -22,9 +23,11 @@ from ulasis_backup.operations.remove import remove
 from ulasis_backup.repository import marks, repository
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.repository.unreferenced import Deleted
-from ulasis_backup.retention import Decision
+from ulasis_backup.retention import Backup, Decision
 
 MANY = 3
+LONG = 3
+"""How many times the RPO may pass without a backup before the clock is doubted."""
 """A prune that follows a backup removes more than this many only if most of the series stays."""
 
 
@@ -66,8 +69,8 @@ def prune(context: Context, wish: Wish | None = None, *, at: datetime | None = N
     wish = wish or Wish()
     repository.ensure_known(context.repository)
     planned = plan_prune(context, wish, at=at)
-    if wish.automatic:
-        _expect_usual(context, planned.found)
+    if wish.careful:
+        _expect_usual(context, planned.found, at or now())
     context.observe(PhaseBegan(name="prune", subject=context.repository.storage.place))
     # First of all, for it may be what fills the disk.
     context.repository.storage.sweep()
@@ -108,19 +111,36 @@ def _with_objects(context: Context, done: Pruned, going: Sequence[Decision], wis
         return replace(done, problem=error)
 
 
-def _expect_usual(context: Context, found: Found) -> None:
-    """Raise Refused where most of a series would go at once: a clock or a setting may be wrong."""
-    there = Counter(entry.backup.series for entry in found.plan.decisions)
+def _expect_usual(context: Context, found: Found, moment: datetime) -> None:
+    """Raise Refused where a clock or a setting may be wrong, for what goes does not come back.
+
+    That is where most of a series would go at once, or several of one that made no backup for
+    long, as far as this clock says: when it went ahead by days, those days cost as many backups.
+    """
+    long = LONG * timedelta(hours=context.config.settings.backup_rpo_hours)
+    there: dict[str, list[Backup]] = defaultdict(list)
+    for decision in found.plan.decisions:
+        there[decision.backup.series].append(decision.backup)
     going = Counter(entry.backup.series for entry in found.plan.removed)
     for series, count in going.items():
-        if count > MANY and count * 2 > there[series]:
-            message = f"{count} of {there[series]} backups of a series would be removed at once"
-            command = shlex.join(["ulasis-backup", *context.config.flags, "prune"])
-            hint = (
-                f"nothing was removed; are the clock and the settings right? `{command} --dry-run` "
-                f"shows why, `{command}` does it"
-            )
-            raise Refused(message, hint=hint)
+        gap = _last_gap(there[series], moment)
+        if count <= MANY or (count * 2 <= len(there[series]) and gap <= long):
+            continue
+        message = f"{count} of {len(there[series])} backups of a series would be removed at once"
+        if gap > long:
+            message += f", after {gap.total_seconds() / 86400:.0f} days without a backup"
+        command = shlex.join(["ulasis-backup", *context.config.flags, "prune"])
+        hint = (
+            f"nothing was removed; are the clock and the settings right? `{command} --dry-run` "
+            f"shows why, `{command} --yes` does it"
+        )
+        raise Refused(message, hint=hint)
+
+
+def _last_gap(backups: Sequence[Backup], moment: datetime) -> timedelta:
+    """Return for how long there was no backup lately: before the newest, or since."""
+    times = sorted(one.started_at for one in backups)[-2:]
+    return max(later - earlier for earlier, later in pairwise([*times, max(moment, times[-1])]))
 
 
 def _bytes(found: Found, gone: set[str]) -> int:
