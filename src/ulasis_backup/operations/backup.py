@@ -226,6 +226,7 @@ def _header(
         stages=run.stages,
         stored=stored,
         note=request.note,
+        audit=context.anchor(),
     )
 
 
