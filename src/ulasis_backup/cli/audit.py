@@ -55,10 +55,11 @@ def show(
     for one in found:
         add(rows, one.at[:19].replace("T", " "), one.entry.host, str(one.entry.seq), _who(one),
             _what(one), _outcome(one), _about(one))  # fmt: skip
-    doubtful = sum(bool(one.doubts) for one in found)
     text: list[Any] = [rows] if found else ["nothing was done since then"]
-    if doubtful:
-        text.append(f"note: {doubtful} entries are doubtful or sealed; `audit verify` says why")
+    if doubtful := sum(bool(one.doubts) for one in found):
+        text.append(f"note: {doubtful} entries are doubtful; `audit verify` says why")
+    if unread := [one.unread for one in found if one.unread]:
+        text.append(f"note: {len(unread)} entries cannot be read: {unread[0]}")
     session.show({"entries": [document_of(one) for one in found]}, *text)
 
 
@@ -174,7 +175,7 @@ def document_of(one: Shown) -> dict[str, Any]:
         "host": entry.host, "number": entry.seq, "stored_at": entry.at, "at": one.at,
         "kind": str(entry.kind), "key": entry.key, "digest": entry.digest,
         "says": said, "facts": asdict(entry.facts) if entry.facts else None,
-        "doubts": list(one.doubts),
+        "doubts": list(one.doubts), "unread": one.unread or None,
     }  # fmt: skip
 
 

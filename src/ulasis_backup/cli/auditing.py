@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ulasis_backup import __version__
 from ulasis_backup.config import Config
+from ulasis_backup.errors import UlasisError
 from ulasis_backup.events import Event, Observe, PhaseEnded
 from ulasis_backup.model import AuditAnchor
 from ulasis_backup.observers.discretion import discreet, secrets_of
@@ -113,9 +114,16 @@ class Recording:
         if not self._briefly:
             # What the begin has said of settings holds for the end.
             self._warn(self._journal.tell(replace(ended, changes=())), session)
-        elif self._journal.exists():
+        elif self._can_tell():
             self._warn(self._journal.begin(ended), session)
             note_settings(self._journal, self._overridden)
+
+    def _can_tell(self) -> bool:
+        """Tell whether a repository was there to be read, as far as that can be seen."""
+        try:
+            return self._journal.exists()
+        except UlasisError:
+            return True
 
     def _asked(self, command: str, config: Config) -> Body:
         writes = command in WRITING

@@ -58,16 +58,23 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """An entry for people. ``doubts`` are what is wrong with it; without *body* it is sealed."""
+    """An entry for people: what is wrong with it, and why its body could not be read."""
 
     entry: Entry
     body: Body | None
     doubts: tuple[str, ...]
+    unread: str = ""
 
     @property
     def at(self) -> str:
         """Return when it happened, as far as that can be read."""
         return self.body.at if self.body else self.entry.at
+
+    @property
+    def order(self) -> datetime:
+        """Return where it stands among others: as in its log, but for what was stored later."""
+        late = self.body is not None and self.body.late
+        return datetime.fromisoformat(self.at if late else self.entry.at)
 
 
 def verify_log(context: Context, request: Request) -> Checked:
@@ -121,7 +128,7 @@ def read_log(
         report = check_log(one, _raws(storage, one))
         found += _shown(report, keys)
     chosen = (one for one in found if since is None or datetime.fromisoformat(one.at) >= since)
-    return tuple(sorted(chosen, key=lambda one: datetime.fromisoformat(one.at)))
+    return tuple(sorted(chosen, key=lambda one: one.order))
 
 
 def moment_of(text: str, now_at: datetime) -> datetime:
@@ -328,13 +335,13 @@ def _shown(report: Report, keys: audit.Keys) -> Iterator[Shown]:
             doubts.setdefault(found.seq, []).append(found.what)
     for entry in report.entries:
         body: Body | None = None
-        said = doubts.get(entry.seq, [])
+        unread, said = "", doubts.get(entry.seq, [])
         if entry.kind is Kind.RUN:
             try:
                 body = keys.body_of(entry)
             except UlasisError as error:
-                said = [*said, error.message]
-        yield Shown(entry=entry, body=body, doubts=tuple(said))
+                unread = error.message
+        yield Shown(entry=entry, body=body, doubts=tuple(said), unread=unread)
 
 
 def worst(found: Sequence[Finding]) -> Grade:

@@ -42,6 +42,10 @@ NOBODY = 2**32 - 1
 MOST_OPEN = 20
 """Interrupted runs that one run tells of; the next ones tell of the rest."""
 KEY_FILE = "audit-key"
+HIDDEN = frozenset(
+    {*SECRETS, *(name for name in Settings.model_fields if name.startswith("backup_hook_"))}
+)
+"""Settings of which only that they changed is told: a hook's command line may hold a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,13 +316,13 @@ def _values(journal: Journal) -> dict[str, str]:
     found["backup_encryption_key"] = recipient(key) if key else ""
     with suppress(UlasisError, OSError):
         private = journal.signer().private.private_bytes_raw()
-        for name in SECRETS:
+        for name in HIDDEN:
             if name != "backup_encryption_key" and found[name]:
                 text = f"{name}\0{found[name]}".encode("utf-8", "replace")
                 found[name] = hmac.digest(private, text, "sha256").hex()
         return found
     # Without the key nothing may be kept of a secret.
-    return {name: value for name, value in found.items() if name not in SECRETS}
+    return {name: value for name, value in found.items() if name not in HIDDEN}
 
 
 def _value(settings: Settings, name: str) -> str:
@@ -333,7 +337,7 @@ def _value(settings: Settings, name: str) -> str:
 def _shown(name: str, value: str) -> str:
     if name == "backup_encryption_key":
         return value or "none"
-    return ("changed" if value else "none") if name in SECRETS else value
+    return ("changed" if value else "none") if name in HIDDEN else value
 
 
 def _noted(journal: Journal) -> dict[str, str]:
