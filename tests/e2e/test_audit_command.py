@@ -568,6 +568,28 @@ def test_the_first_backup_of_a_repository_is_anchored_too(
 
 
 @pytest.mark.server
+def test_a_backup_killed_after_its_manifest_is_told_of_and_its_manifest_names_its_begin(
+    command: Command, server: Server, database: str
+) -> None:
+    make_orders(server, database, rows=5)
+    command = command.having(BACKUP_AUDIT_HOST="db1")
+    hook = command.home / "hook"
+    hook.write_text("#!/bin/sh\ntouch there\nexec sleep 100\n")
+    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
+    process = command.having(BACKUP_HOOK_AFTER_BACKUP=str(hook)).start("backup")
+    wait_until((command.home / "there").exists)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    command.ok("list")
+
+    assert runs(command) == [
+        ("backup", "began"), ("backup", "interrupted"), ("list", "ended"),
+    ]  # fmt: skip
+    _expect_anchored(command)
+    assert command.run("audit", "verify").code == 0
+
+
+@pytest.mark.server
 def test_a_restore_from_a_disk_mounted_read_only_works(
     command: Command, server: Server, database: str, small_disk: Path
 ) -> None:

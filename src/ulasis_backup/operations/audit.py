@@ -87,7 +87,8 @@ def verify_log(context: Context, request: Request) -> Checked:
     known, unread = _known(journal)
     storage = context.repository.storage
     hosts = sorted({*audit.hosts_of(storage), *(one.host for one in known)})
-    hosts = [host for host in hosts if not request.host or host == request.host]
+    wanted = auditfile.host_name(request.host) if request.host else ""
+    hosts = [host for host in hosts if wanted in ("", host)]
     if not hosts:
         of = f" of {request.host}" if request.host else ""
         message = f"there is no audit log{of} in {storage.place}"
@@ -118,7 +119,8 @@ def read_log(
     Raises CouldNotCheck where there is no log, StorageError.
     """
     storage = context.repository.storage
-    hosts = [one for one in audit.hosts_of(storage) if host in ("", one)]
+    wanted = auditfile.host_name(host) if host else ""
+    hosts = [one for one in audit.hosts_of(storage) if wanted in ("", one)]
     if not hosts:
         message = f"there is no audit log{f' of {host}' if host else ''} in {storage.place}"
         raise CouldNotCheck(message, hint="is BACKUP_DIR right? is BACKUP_AUDIT on?")

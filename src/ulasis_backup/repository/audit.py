@@ -12,7 +12,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ulasis_backup.errors import (
@@ -194,10 +194,12 @@ def hosts_of(storage: Storage) -> tuple[str, ...]:
     return tuple(sorted({parts[1] for parts in names if len(parts) > 2}))  # noqa: PLR2004 (a path)
 
 
-def read_entries(storage: Storage, host: str) -> Iterator[tuple[int, bytes]]:
-    """Yield number and bytes of each entry of *host*, oldest first. Raises StorageError."""
-    for seq in numbers_of(storage, host):
-        yield seq, _read(storage, host, seq)
+def read_entry(storage: Storage, host: str, seq: int) -> Entry | None:
+    """Return entry *seq* of *host*, unchecked; None where it cannot be parsed.
+
+    Raises StorageError.
+    """
+    return _parsed(_read(storage, host, seq), host, seq)
 
 
 def trim(writer: Writer, before: str, memory: Memory) -> Stored | None:
@@ -225,7 +227,7 @@ def trimming(storage: Storage, host: str, before: str) -> Facts | None:
     numbers = numbers_of(storage, host)
     gone = _Gone()
     for seq in numbers:
-        entry = _parsed(_read(storage, host, seq), host, seq)
+        entry = read_entry(storage, host, seq)
         if entry is None or not gone.goes_on_with(entry):
             break
         if entry.at >= before or seq == numbers[-1]:
@@ -359,7 +361,7 @@ def _open_at(repository: Repository, host: str, last: int) -> tuple[OpenRun, ...
     keys = Keys(repository)
     for seq in range(last, max(0, last - LOOK_BACK), -1):
         try:
-            entry = _parsed(_read(repository.storage, host, seq), host, seq)
+            entry = read_entry(repository.storage, host, seq)
             if entry is None:
                 return ()
             if entry.kind is Kind.RUN:
