@@ -375,6 +375,17 @@ def test_without_the_key_chain_and_signatures_are_checked_and_the_rest_is_not(
     assert without.run("audit", "verify").code == 41
 
 
+def test_the_key_of_the_contents_removed_is_no_lack_of_a_key(lone: Command) -> None:
+    lone.ok("list")
+    shutil.rmtree(folder(lone) / "keys")
+    done = lone.run("audit", "verify")
+
+    assert done.code == 41
+    assert "the key of the audit log of db1, is gone" in done.said
+    lone.ok("list")
+    assert lone.run("audit", "verify").code == 41
+
+
 def test_a_repository_without_a_log_is_not_fine(tmp_path: Path) -> None:
     command = Command(
         home=tmp_path, settings={"BACKUP_DIR": str(tmp_path / "b"), "BACKUP_AUDIT": "off"}

@@ -63,11 +63,11 @@ class Recording:
     def begin(self, session: Session) -> None:
         """Store that the command begins, and which settings are not what they were."""
         self._overridden = {name: value for name, value in session.flags.items() if value}
-        changes = changed_settings(self._journal, self._overridden)
-        self._body = replace(
-            self._body, changes=tuple(replace(c, before=self._said(c.before),
-                                              after=self._said(c.after)) for c in changes)
-        )  # fmt: skip
+        changes = tuple(
+            replace(change, before=self._said(change.before), after=self._said(change.after))
+            for change in changed_settings(self._journal, self._overridden)
+        )
+        self._body = replace(self._body, changes=changes)
         if not self._briefly:
             told = self._journal.begin(self._body)
             self._anchor = told.anchor

@@ -41,6 +41,8 @@ NOBODY = 2**32 - 1
 """What Linux says of a process that no login began."""
 MOST_OPEN = 20
 """Interrupted runs that one run tells of; the next ones tell of the rest."""
+MOST_WAITING = 10_000
+"""Entries that wait at the most, as where a repository is read only for good."""
 KEY_FILE = "audit-key"
 HIDDEN = frozenset(
     {*SECRETS, *(name for name in Settings.model_fields if name.startswith("backup_hook_"))}
@@ -175,11 +177,9 @@ class Journal:
 
     def _wait(self, body: Body, error: UlasisError | OSError | None = None) -> Told:
         why = "" if error is None else words_of(error)
-        name = f"{time.time_ns():020}-{os.urandom(4).hex()}.json"
-        try:
-            replace_file(self.spool / name, json.dumps(auditfile.body_to_json(body)))
-        except OSError as failed:
-            message = f"this is not in the audit log: {why or words_of(failed)}"
+        failed = self._spool(body)
+        if failed:
+            message = f"this is not in the audit log: {why or failed}"
             hint = (
                 f"let this user write to {self.config.state_folder}, or set BACKUP_STATE_DIR; "
                 "BACKUP_AUDIT=off keeps no log"
@@ -189,6 +189,17 @@ class Journal:
             return Told()
         hint = "it waits in BACKUP_STATE_DIR, and the next run stores it"
         return Told(problem=f"the audit log cannot be written now: {why}", hint=hint)
+
+    def _spool(self, body: Body) -> str:
+        """Let *body* wait; return what kept it from that."""
+        if len(self.waiting()) >= MOST_WAITING:
+            return f"{MOST_WAITING} entries wait already"
+        name = f"{time.time_ns():020}-{os.urandom(4).hex()}.json"
+        try:
+            replace_file(self.spool / name, json.dumps(auditfile.body_to_json(body)))
+        except OSError as error:
+            return words_of(error)
+        return ""
 
     def _flush(self, writer: Writer) -> dict[str, AuditAnchor]:
         """Store what waits, one process at a time; return where runs began that it tells of."""
