@@ -230,6 +230,7 @@ def _header(
         stages=run.stages,
         stored=stored,
         note=request.note,
+        audit=context.anchor(),
     )
 
 

@@ -102,6 +102,33 @@ def repository_problems(
     )
 
 
+def audit_problems(waiting: int, *, cut: bool) -> tuple[Problem, ...]:
+    """Return what is open about this machine's audit log: what waits, an end that is gone."""
+    found: list[Problem] = []
+    if cut:
+        found.append(
+            Problem(
+                level=Level.CRITICAL,
+                key="audit cut",
+                title="the audit log was cut off, replaced or put back",
+                message="the newest entry of the audit log that this machine has stored is gone",
+                hint="ulasis-backup audit verify",
+            )
+        )
+    if waiting:
+        found.append(
+            Problem(
+                level=Level.WARNING,
+                key="audit waits",
+                title="entries of the audit log wait to be stored",
+                message=f"{waiting} entries of the audit log wait to be stored",
+                hint="let this user write to the repository; the next run, e.g. "
+                "ulasis-backup list, stores them",
+            )
+        )
+    return tuple(found)
+
+
 def _run_problems(view: View, series: SeriesStatus, members: Sequence[Entry]) -> Iterator[Problem]:
     """Yield how the last run ended, if not well."""
     if not members:

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from ulasis_backup.errors import CouldNotCheck, Refused, StorageError, UlasisError
 from ulasis_backup.events import PhaseBegan, PhaseEnded
+from ulasis_backup.operations.audit import trim_log, trimmable
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.keep import Found, Wish, look
 from ulasis_backup.operations.litter import Leftover, find_litter, sweep
@@ -37,6 +38,7 @@ class Pruned:
 
     ``removed`` are the backups that are gone now, ``bytes`` those of their payloads. ``problem`` is
     what kept it from going through the objects; the backups are removed all the same.
+    ``audit_entries`` are those of the audit log that are gone, or would be.
     """
 
     found: Found
@@ -46,6 +48,7 @@ class Pruned:
     swept: int = 0
     objects: PrunedObjects | None = None
     problem: UlasisError | None = None
+    audit_entries: int = 0
 
 
 def plan_prune(context: Context, wish: Wish, *, at: datetime | None = None) -> Pruned:
@@ -57,7 +60,11 @@ def plan_prune(context: Context, wish: Wish, *, at: datetime | None = None) -> P
     if storage.stat(repository.REPOSITORY_FILE) is None:
         message = f"there is no repository in {storage.place}"
         raise CouldNotCheck(message, hint="is BACKUP_DIR right, and its disk mounted?")
-    return Pruned(found=look(context, wish, at=at), litter=find_litter(context))
+    return Pruned(
+        found=look(context, wish, at=at),
+        litter=find_litter(context),
+        audit_entries=trimmable(context),
+    )
 
 
 def prune(context: Context, wish: Wish | None = None, *, at: datetime | None = None) -> Pruned:
@@ -79,7 +86,7 @@ def prune(context: Context, wish: Wish | None = None, *, at: datetime | None = N
     gone = {str(name) for name in removed}
     going = [one for one in planned.found.plan.removed if one.backup.id in gone]
     done = replace(planned, removed=removed, bytes=_bytes(planned.found, gone), swept=swept)
-    done = _with_objects(context, done, going, wish)
+    done = replace(_with_objects(context, done, going, wish), audit_entries=trim_log(context))
     context.observe(PhaseEnded(name="prune", facts=_facts(done)))
     return done
 
@@ -160,4 +167,5 @@ def _facts(done: Pruned) -> tuple[tuple[str, str | int | float], ...]:
         ("bytes", objects.deleted.bytes),
         ("listed", objects.listed),
         ("waiting", objects.waiting),
+        ("audit_entries", done.audit_entries),
     )
