@@ -25,7 +25,10 @@ NICENESS = 10
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
 """Parameters of mallopt(3)."""
+
+HEAPS = 2
 
 
 def flow(source: Chunks, *stages: Stage) -> Chunks:
@@ -89,13 +92,16 @@ def keep_memory() -> None:
     """Ask the C library to keep freed blocks for the next chunk instead of giving them back.
 
     Otherwise each chunk of a megabyte is mapped, zeroed and unmapped by the kernel again and
-    again. Affects the whole process; where there is no ``mallopt`` nothing happens.
+    again. And to keep them in few heaps: with one for each thread 4 jobs took up to 80 MB more,
+    differently from run to run. Affects the whole process; where there is no ``mallopt`` nothing
+    happens.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         if hasattr(library, "mallopt"):
             library.mallopt(M_MMAP_THRESHOLD, 16 * CHUNK)
             library.mallopt(M_TRIM_THRESHOLD, 32 * CHUNK)
+            library.mallopt(M_ARENA_MAX, HEAPS)
 
 
 def threads(wanted: int) -> int:
