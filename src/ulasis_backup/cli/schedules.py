@@ -194,7 +194,7 @@ class _Between:
             alerts = notify.alerts_of(self._config)
             if alerts.channels and monotonic() >= self._look_at:
                 self._look_at = monotonic() + LOOK_EVERY
-                done = look(self._config, alerts)
+                done = look(self._config, alerts, self._session)
             elif notify.due(alerts, now=now()):
                 done = notify.flush(alerts, now=now())
         except Exception as error:  # noqa: BLE001 (alerts must not end the schedule)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from io import BytesIO
 from pathlib import Path
 from types import FrameType
 from zoneinfo import ZoneInfo
@@ -91,15 +93,35 @@ def next_due(scheduled: Sequence[Job], moment: datetime) -> tuple[datetime, Job]
     return min(((due_after(job.when, moment), job) for job in scheduled), key=lambda pair: pair[0])
 
 
-def local_zone() -> tzinfo:
+def local_zone(local_time: Path = LOCAL_TIME) -> tzinfo:
     """Return the machine's time zone, with its rules for summer time where they can be known."""
     name = os.environ.get("TZ", "").lstrip(":")
-    if not name and LOCAL_TIME.is_symlink():
-        name = str(LOCAL_TIME.resolve()).partition("/zoneinfo/")[2]
-    with suppress(OSError, ValueError):
-        if name:
+    if not name and local_time.is_symlink():
+        name = str(local_time.resolve()).partition("/zoneinfo/")[2]
+    # A zone that ZoneInfo does not know is a KeyError.
+    with suppress(OSError, ValueError, KeyError):
+        if name and not name.startswith("/"):
             return ZoneInfo(name)
+    with suppress(OSError, ValueError):
+        # In a container local time is often a file of its own, whose path says nothing.
+        is_file = not name or name.startswith("/")
+        return _from_file(Path(name or local_time)) if is_file else _from_rule(name)
     return datetime.now(UTC).astimezone().tzinfo or UTC
+
+
+def _from_file(path: Path) -> ZoneInfo:
+    with path.open("rb") as file:
+        return ZoneInfo.from_file(file)
+
+
+def _from_rule(rule: str) -> ZoneInfo:
+    """Return the zone of a POSIX *rule*, e.g. ``CET-1CEST,M3.5.0,M10.5.0/3``; raises ValueError.
+
+    Such a rule stands at the end of every file of a zone (RFC 8536); here nothing is before it.
+    """
+    nothing = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
+    nothing += struct.pack(">lbb4s", 0, 0, 0, b"UTC")
+    return ZoneInfo.from_file(BytesIO(nothing * 2 + b"\n" + rule.encode() + b"\n"))
 
 
 def run(
