@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from xml.sax.saxutils import escape
 
@@ -27,6 +27,8 @@ MONTHS = (
     "October", "November", "December",
 )  # fmt: skip
 BEGIN, END = "# ulasis-backup: begin", "# ulasis-backup: end"
+REPEATED = timedelta(hours=2)
+"""More than any clock is put back by."""
 HINT = "five fields: minute hour day month weekday, e.g. `0 2 * * *`"
 _SPECIAL = re.compile(r"[#L]", re.IGNORECASE)
 _NAMES = re.compile(
@@ -103,17 +105,22 @@ def due_after(expression: str, moment: datetime) -> datetime:
     """Return when *expression* is next due after *moment*, in its time zone.
 
     As cron has it: what a change to summer time skips is done at once, what the change back
-    repeats is done once.
+    repeats is done once, and what is due every hour in each hour.
     """
     parse(expression)
-    return next(CronSim(expression, moment))
+    # Compared in UTC: within one zone Python takes both passes of a repeated hour for the same.
+    exact = moment.astimezone(UTC)
+    return next(at for at in CronSim(expression, moment) if at.astimezone(UTC) > exact)
 
 
 def due_before(expression: str, moment: datetime) -> datetime:
     """Return when *expression* was last due, at *moment* or before, in its time zone."""
     parse(expression)
-    second = moment.replace(microsecond=0) + timedelta(seconds=1)
-    return next(CronSim(expression, second, reverse=True))
+    exact = moment.astimezone(UTC)
+    # In a repeated hour what was due in its first pass stands later on the clock than now.
+    later = (exact + REPEATED).replace(microsecond=0).astimezone(moment.tzinfo)
+    found = CronSim(expression, later, reverse=True)
+    return next(at for at in found if at.astimezone(UTC) <= exact)
 
 
 # cron

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from support.shelf import context_at
 from ulasis_backup import schedule
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.operations import schedule as operation
-from ulasis_backup.schedule import Job, Place, due_after, on_calendar, parse
+from ulasis_backup.schedule import Job, Place, due_after, due_before, on_calendar, parse
 
 BASE = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
 PLACE = Place(
@@ -210,3 +210,73 @@ def test_units_may_write_the_metrics_file_where_there_is_one(tmp_path: Path) -> 
         text = found.files["ulasis-backup-backup.service"]
         (line,) = [line for line in text.splitlines() if line.startswith("ReadWritePaths=")]
         assert (f"-{tmp_path}/collector" in line) == wanted
+
+
+BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
+
+
+def _between(expression: str, zone: str, begin: str, end: str) -> list[str]:
+    """Return what is due after *begin* until *end*, in UTC."""
+    moment = datetime.fromisoformat(begin).replace(tzinfo=UTC)
+    found: list[str] = []
+    while True:
+        moment = due_after(expression, moment.astimezone(ZoneInfo(zone))).astimezone(UTC)
+        if moment > datetime.fromisoformat(end).replace(tzinfo=UTC):
+            return found
+        found.append(f"{moment:%d %H:%M}")
+
+
+@pytest.mark.parametrize(
+    ("zone", "expression", "begin", "end", "due"),
+    [
+        (BERLIN, "30 2 * * *", "2026-10-24 12:00", "2026-10-26 02:00", ["25 00:30", "26 01:30"]),
+        (BERLIN, "30 2 * * *", "2026-03-28 12:00", "2026-03-30 02:00", ["29 01:00", "30 00:30"]),
+        (BERLIN, "0 * * * *", "2026-10-24 23:30", "2026-10-25 03:00",
+         ["25 00:00", "25 01:00", "25 02:00", "25 03:00"]),
+        (BERLIN, "0 * * * *", "2026-03-28 23:30", "2026-03-29 02:00",
+         ["29 00:00", "29 01:00", "29 02:00"]),
+        (NEW_YORK, "30 1 * * *", "2026-10-31 12:00", "2026-11-02 12:00", ["01 05:30", "02 06:30"]),
+        (NEW_YORK, "30 2 * * *", "2026-03-07 12:00", "2026-03-09 12:00", ["08 07:00", "09 06:30"]),
+        (NEW_YORK, "0 * * * *", "2026-11-01 04:30", "2026-11-01 07:00",
+         ["01 05:00", "01 06:00", "01 07:00"]),
+    ],
+)  # fmt: skip
+def test_both_changes_of_the_clock_neither_repeat_a_job_nor_leave_one_out(
+    *, zone: str, expression: str, begin: str, end: str, due: list[str]
+) -> None:
+    assert _between(expression, zone, begin, end) == due
+
+
+@given(
+    minutes=st.integers(0, 3 * 60),
+    change=st.sampled_from(
+        [
+            (BERLIN, datetime(2026, 3, 29, 0, 0, tzinfo=UTC)),
+            (BERLIN, datetime(2026, 10, 25, 0, 0, tzinfo=UTC)),
+            (NEW_YORK, datetime(2026, 3, 8, 6, 0, tzinfo=UTC)),
+            (NEW_YORK, datetime(2026, 11, 1, 5, 0, tzinfo=UTC)),
+            ("Australia/Lord_Howe", datetime(2026, 4, 4, 14, 0, tzinfo=UTC)),
+        ]
+    ),
+    when=st.sampled_from(
+        [
+            "30 2 * * *",
+            "30 1 * * *",
+            "0,30 1,2,3 * * *",
+            "0 * * * *",
+            "*/15 * * * *",
+            "*/20 1,2 * * *",
+        ]
+    ),
+)
+def test_before_and_after_meet_at_any_moment_of_a_change(
+    *, minutes: int, change: tuple[str, datetime], when: str
+) -> None:
+    zone, begin = change
+    moment = begin + timedelta(minutes=minutes, seconds=20)
+    before = due_before(when, moment.astimezone(ZoneInfo(zone)))
+    after = due_after(when, moment.astimezone(ZoneInfo(zone)))
+
+    assert before.astimezone(UTC) <= moment < after.astimezone(UTC)
+    assert due_after(when, before).astimezone(UTC) == after.astimezone(UTC)
+    assert due_before(when, after).astimezone(UTC) == after.astimezone(UTC)
