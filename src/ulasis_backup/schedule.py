@@ -30,6 +30,7 @@ BEGIN, END = "# ulasis-backup: begin", "# ulasis-backup: end"
 REPEATED = timedelta(hours=2)
 """More than any clock is put back by."""
 HINT = "five fields: minute hour day month weekday, e.g. `0 2 * * *`"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SPECIAL = re.compile(r"[#L]", re.IGNORECASE)
 _NAMES = re.compile(
     r"(?i)jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat"
@@ -123,11 +124,28 @@ def due_before(expression: str, moment: datetime) -> datetime:
     return next(at for at in found if at.astimezone(UTC) <= exact)
 
 
+def _check(place: Place, *, for_units: bool = False) -> None:
+    """Raise SettingsError for what would become a line, or a directive, of its own."""
+    words = (
+        *place.program, place.folder, place.log, *place.writable, *place.sockets,
+        *place.environment, *place.environment.values(),
+    )  # fmt: skip
+    for word in words:
+        if _CONTROL.search(word):
+            message = f"{word!r} holds a control character, and no schedule can carry that"
+            raise SettingsError(message, hint="give the folder, file or option another name")
+    # systemd takes a backslash at the end for a line that goes on, and drops blanks there.
+    if for_units and re.search(r"[\\\s]\Z", place.folder):
+        message = f"systemd cannot work in {place.folder!r}: it ends in a backslash or a blank"
+        raise SettingsError(message, hint="give the folder another name, or use --for cron")
+
+
 # cron
 
 
 def crontab_block(jobs: Sequence[Job], place: Place) -> str:
     """Return the lines of a crontab that do *jobs*, between two marks."""
+    _check(place)
     lines = [BEGIN + " (schedule install writes what is between these marks)"]
     for job in jobs:
         parse(job.when)
@@ -188,6 +206,7 @@ def _list(values: Iterable[int], everything: range, *, every: str = "*") -> str:
 
 def units(jobs: Sequence[Job], place: Place) -> dict[str, str]:
     """Return the unit files that do *jobs*, by file name: a service and a timer for each."""
+    _check(place, for_units=True)
     found: dict[str, str] = {}
     for job in jobs:
         found[f"ulasis-backup-{job.name}.service"] = _service(job, place)
@@ -214,7 +233,8 @@ def _service(job: Job, place: Place) -> str:
             f"WorkingDirectory={_escaped(place.folder)}",
             f"ExecStart={words}",
             *variables,
-            "TimeoutStartSec=infinity",
+            # What has not ended after a day hangs: ended, it is told of, and the next one runs.
+            "TimeoutStartSec=1d",
             "KillMode=mixed",
             "TimeoutStopSec=5min",
             "Nice=10",
@@ -283,6 +303,7 @@ def task_xml(job: Job, place: Place) -> str:
 
     Raises SettingsError for an expression that no few triggers say.
     """
+    _check(place)
     triggers = "".join(_triggers(parse(job.when), job))
     program, *options = place.program
     arguments = escape(_windows_line([*options, *job.arguments]))

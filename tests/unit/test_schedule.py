@@ -7,8 +7,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
@@ -280,3 +282,46 @@ def test_before_and_after_meet_at_any_moment_of_a_change(
     assert before.astimezone(UTC) <= moment < after.astimezone(UTC)
     assert due_after(when, before).astimezone(UTC) == after.astimezone(UTC)
     assert due_before(when, after).astimezone(UTC) == after.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"folder": "/srv/a\nExecStartPre=/bin/evil"},
+        {"program": ("/opt/ulasis-backup", "--database", "a\n* * * * * evil")},
+        {"log": "/var/log/a\r.log"},
+        {"writable": ("/srv/a\x85b",)},
+        {"environment": {"A": "b\nUser=root"}},
+    ],
+)
+def test_a_control_character_is_refused_by_every_system(change: dict[str, Any]) -> None:
+    place = replace(PLACE, **change)
+
+    for made in (
+        lambda: schedule.crontab_block([JOB], place),
+        lambda: schedule.units([JOB], place),
+        lambda: schedule.task_xml(JOB, place),
+    ):
+        with pytest.raises(SettingsError, match="control character"):
+            made()
+
+
+def test_a_folder_that_would_swallow_the_next_line_of_a_unit_is_refused() -> None:
+    for folder in ("/srv/back\\", "/srv/blank "):
+        with pytest.raises(SettingsError, match="systemd cannot work in"):
+            schedule.units([JOB], replace(PLACE, folder=folder))
+
+    assert "back\\' && " in schedule.crontab_block([JOB], replace(PLACE, folder="/srv/back\\"))
+    schedule.task_xml(JOB, replace(PLACE, folder="D:\\"))
+
+
+def test_a_repository_that_is_gone_does_not_keep_a_unit_from_starting(tmp_path: Path) -> None:
+    config = context_at(tmp_path, backup_dir=tmp_path / "gone").config
+    found = operation.plan(config, operation.System.SYSTEMD, folder=str(tmp_path), log=None)
+    (text,) = [text for name, text in found.files.items() if name.endswith("-backup.service")]
+
+    assert f"ReadWritePaths=-{tmp_path}/gone " in text
+
+
+def test_a_job_of_systemd_that_hangs_is_ended_after_a_day() -> None:
+    assert "\nTimeoutStartSec=1d\n" in schedule.units([JOB], PLACE)["ulasis-backup-backup.service"]

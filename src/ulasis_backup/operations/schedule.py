@@ -121,9 +121,9 @@ def _place(config: Config, *, folder: str, log: Path | None, program: str) -> Pl
         program=(*command, *config.flags),
         folder=folder or str(here),
         log=str((log or _default_log(here)).absolute()),
-        # With a minus it may be missing, as on another machine; `install` makes it.
+        # With a minus it may be missing: without, systemd would not start what tells of that.
         writable=(
-            str((here / settings.backup_dir).absolute()),
+            f"-{(here / settings.backup_dir).absolute()}",
             f"-{config.state_folder.absolute()}",
             *_metrics_folder(settings, here),
         ),
