@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import PurePath
 from xml.sax.saxutils import escape
 
@@ -67,9 +68,10 @@ class Job:
 class Place:
     """Where a schedule runs.
 
-    ``program`` is the command with its global options, ``folder`` where it runs (its ``.env``
-    lies there), ``log`` the file that its output goes to; empty: none. ``writable`` are the
-    folders that it has to write to, ``sockets`` the sockets that it has to reach.
+    ``name`` tells it from others of the same user; ``program`` is the command with its global
+    options, ``folder`` where it runs (its ``.env`` lies there), ``log`` the file that its output
+    goes to; empty: none. ``writable`` are the folders that it has to write to, ``sockets`` the
+    sockets that it has to reach.
     """
 
     program: tuple[str, ...]
@@ -78,6 +80,21 @@ class Place:
     writable: tuple[str, ...] = ()
     sockets: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+
+    def called(self, job: Job) -> str:
+        """Return what units and tasks of *job* are called."""
+        return "-".join(("ulasis-backup", *([self.name] if self.name else []), job.name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Our lines of a crontab, from ``begin`` up to ``end``; ``name`` may be empty."""
+
+    name: str
+    begin: int
+    end: int
+    text: str
 
 
 def parse(expression: str) -> Calendar:
@@ -146,7 +163,8 @@ def _check(place: Place, *, for_units: bool = False) -> None:
 def crontab_block(jobs: Sequence[Job], place: Place) -> str:
     """Return the lines of a crontab that do *jobs*, between two marks."""
     _check(place)
-    lines = [BEGIN + " (schedule install writes what is between these marks)"]
+    mark = f"{BEGIN} {place.name}".rstrip()
+    lines = [f"{mark} (schedule install writes what is between these marks)"]
     for job in jobs:
         parse(job.when)
         command = (
@@ -156,28 +174,45 @@ def crontab_block(jobs: Sequence[Job], place: Place) -> str:
             command += f" >> {shlex.quote(place.log)} 2>&1"
         # An unescaped % is the end of a line for cron, also within quotes.
         lines += [f"# {job.title}", f"{' '.join(job.when.split())} " + command.replace("%", r"\%")]
-    return "\n".join([*lines, END, ""])
+    return "\n".join([*lines, f"{END} {place.name}".rstrip(), ""])
 
 
-def with_block(crontab: str, block: str) -> str:
-    """Return *crontab* with *block* in place of ours, or at its end."""
-    rest = without_block(crontab)
+def with_block(crontab: str, block: str, before: Sequence[Block] = ()) -> str:
+    """Return *crontab* with *block* at its end, and without what was there *before*."""
+    rest = without_blocks(crontab, before)
     if rest and not rest.endswith("\n"):
         rest += "\n"
     return rest + block
 
 
-def without_block(crontab: str) -> str:
-    """Return *crontab* without our lines; raises SettingsError if a mark is missing."""
+def without_blocks(crontab: str, gone: Sequence[Block]) -> str:
+    """Return *crontab* without the blocks that it found, as ``blocks`` did, and that are *gone*."""
     lines = crontab.splitlines(keepends=True)
-    begins = [n for n, line in enumerate(lines) if line.startswith(BEGIN)]
-    ends = [n for n, line in enumerate(lines) if line.startswith(END)]
-    if not begins and not ends:
-        return crontab
-    if len(begins) != 1 or len(ends) != 1 or ends[0] < begins[0]:
-        message = "the marks of ulasis-backup in the crontab are not as they were written"
-        raise SettingsError(message, hint=f"`crontab -e`: remove {BEGIN!r} to {END!r} by hand")
-    return "".join(lines[: begins[0]] + lines[ends[0] + 1 :])
+    for block in sorted(gone, key=lambda one: one.begin, reverse=True):
+        del lines[block.begin : block.end]
+    return "".join(lines)
+
+
+def blocks(crontab: str) -> tuple[Block, ...]:
+    """Return our blocks of *crontab*; raises SettingsError where a mark is missing."""
+    lines = crontab.splitlines(keepends=True)
+    marks = [n for n, line in enumerate(lines) if line.startswith((BEGIN, END))]
+    found = []
+    for begin, end in zip_longest(marks[::2], marks[1::2]):
+        name = _name_in(lines[begin], BEGIN)
+        if end is None or name is None or _name_in(lines[end], END) != name:
+            message = "the marks of ulasis-backup in the crontab are not as they were written"
+            hint = f"`crontab -e`: remove {BEGIN!r} to {END!r} by hand"
+            raise SettingsError(message, hint=hint)
+        text = "".join(lines[begin : end + 1])
+        found.append(Block(name=name, begin=begin, end=end + 1, text=text))
+    return tuple(found)
+
+
+def _name_in(line: str, mark: str) -> str | None:
+    if not line.startswith(mark):
+        return None
+    return line.removeprefix(mark).partition("(")[0].strip()
 
 
 # systemd
@@ -209,8 +244,8 @@ def units(jobs: Sequence[Job], place: Place) -> dict[str, str]:
     _check(place, for_units=True)
     found: dict[str, str] = {}
     for job in jobs:
-        found[f"ulasis-backup-{job.name}.service"] = _service(job, place)
-        found[f"ulasis-backup-{job.name}.timer"] = _timer(job)
+        found[f"{place.called(job)}.service"] = _service(job, place)
+        found[f"{place.called(job)}.timer"] = _timer(job)
     return found
 
 
@@ -223,7 +258,7 @@ def _service(job: Job, place: Place) -> str:
     return "\n".join(
         [
             "[Unit]",
-            f"Description=ulasis-backup: {job.title}",
+            f"Description=ulasis-backup: {job.title}{f' ({place.name})' if place.name else ''}",
             "Documentation=man:systemd.exec(5)",
             "After=network-online.target mariadb.service mysql.service",
             "Wants=network-online.target",
@@ -330,11 +365,9 @@ def task_xml(job: Job, place: Place) -> str:
     )
 
 
-def schtasks_line(job: Job, xml: PurePath | str) -> str:
+def schtasks_line(job: Job, place: Place, xml: PurePath | str) -> str:
     """Return the command that makes the task of *job* out of the file *xml*."""
-    return _windows_line(
-        ["schtasks", "/Create", "/TN", f"ulasis-backup {job.name}", "/XML", str(xml), "/F"]
-    )
+    return _windows_line(["schtasks", "/Create", "/TN", place.called(job), "/XML", str(xml), "/F"])
 
 
 def _windows_line(words: Sequence[str]) -> str:

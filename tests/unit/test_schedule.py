@@ -23,6 +23,7 @@ from support.shelf import context_at
 from ulasis_backup import schedule
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.operations import schedule as operation
+from ulasis_backup.operations.schedule_owner import origin, owner
 from ulasis_backup.schedule import Job, Place, due_after, due_before, on_calendar, parse
 
 BASE = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
@@ -128,19 +129,20 @@ def test_other_lines_of_a_crontab_stay_as_they_are() -> None:
     others = "MAILTO=me\n* * * * * true\n# no newline at the end"
     once = schedule.with_block(others, schedule.crontab_block([JOB], PLACE))
     later = Job(name="backup", title="later", arguments=("backup",), when="0 5 * * *")
-    twice = schedule.with_block(once, schedule.crontab_block([later], PLACE))
+    again = schedule.crontab_block([later], PLACE)
+    twice = schedule.with_block(once, again, schedule.blocks(once))
 
     assert twice.startswith(others + "\n")
     assert "0 2 * * *" not in twice
     assert twice.count(schedule.BEGIN) == 1
-    assert schedule.without_block(twice) == others + "\n"
+    assert schedule.without_blocks(twice, schedule.blocks(twice)) == others + "\n"
 
 
 def test_a_crontab_with_a_mark_missing_is_left_alone() -> None:
     broken = schedule.crontab_block([JOB], PLACE).replace(schedule.END, "# something else")
 
     with pytest.raises(SettingsError, match="marks"):
-        schedule.without_block(broken)
+        schedule.blocks(broken)
 
 
 @needs_systemd
@@ -200,16 +202,17 @@ def test_what_windows_cannot_say_is_refused() -> None:
 
 
 def test_words_of_a_windows_command_keep_quotes_and_backslashes() -> None:
-    line = schedule.schtasks_line(JOB, 'C:\\my "tasks\\')
+    line = schedule.schtasks_line(JOB, PLACE, 'C:\\my "tasks\\')
 
-    assert line == r'schtasks /Create /TN "ulasis-backup backup" /XML "C:\my \"tasks\\" /F'
+    assert line == r'schtasks /Create /TN ulasis-backup-backup /XML "C:\my \"tasks\\" /F'
 
 
 def test_units_may_write_the_metrics_file_where_there_is_one(tmp_path: Path) -> None:
     for file, wanted in ((None, False), (tmp_path / "collector/ulasis.prom", True)):
         config = context_at(tmp_path, backup_metrics_file=file).config
-        found = operation.plan(config, operation.System.SYSTEMD, folder=str(tmp_path), log=None)
-        text = found.files["ulasis-backup-backup.service"]
+        whose = owner(config, folder=str(tmp_path), name="shop")
+        found = operation.plan(config, operation.System.SYSTEMD, whose)
+        text = found.files["ulasis-backup-shop-backup.service"]
         (line,) = [line for line in text.splitlines() if line.startswith("ReadWritePaths=")]
         assert (f"-{tmp_path}/collector" in line) == wanted
 
@@ -317,11 +320,50 @@ def test_a_folder_that_would_swallow_the_next_line_of_a_unit_is_refused() -> Non
 
 def test_a_repository_that_is_gone_does_not_keep_a_unit_from_starting(tmp_path: Path) -> None:
     config = context_at(tmp_path, backup_dir=tmp_path / "gone").config
-    found = operation.plan(config, operation.System.SYSTEMD, folder=str(tmp_path), log=None)
-    (text,) = [text for name, text in found.files.items() if name.endswith("-backup.service")]
+    whose = owner(config, folder=str(tmp_path), name="shop")
+    text = operation.plan(config, operation.System.SYSTEMD, whose).files[
+        "ulasis-backup-shop-backup.service"
+    ]
 
     assert f"ReadWritePaths=-{tmp_path}/gone " in text
 
 
 def test_a_job_of_systemd_that_hangs_is_ended_after_a_day() -> None:
     assert "\nTimeoutStartSec=1d\n" in schedule.units([JOB], PLACE)["ulasis-backup-backup.service"]
+
+
+def test_blocks_of_a_crontab_go_one_by_one() -> None:
+    crontab = "1 1 * * * mine\n"
+    for name in ("shop", "", "blog"):
+        crontab = schedule.with_block(
+            crontab, schedule.crontab_block([JOB], replace(PLACE, name=name))
+        )
+    found = schedule.blocks(crontab)
+
+    assert [block.name for block in found] == ["shop", "", "blog"]
+    left = schedule.without_blocks(crontab, [found[0], found[2]])
+    assert [block.name for block in schedule.blocks(left)] == [""]
+    assert schedule.without_blocks(left, schedule.blocks(left)) == "1 1 * * * mine\n"
+
+
+@pytest.mark.parametrize(
+    "breaks", [(schedule.END, "# x"), (" shop", " blog"), (schedule.BEGIN, "#")]
+)
+def test_marks_that_do_not_pair_are_an_error(breaks: tuple[str, str]) -> None:
+    block = schedule.crontab_block([JOB], replace(PLACE, name="shop"))
+
+    with pytest.raises(SettingsError, match="marks"):
+        schedule.blocks(block.replace(*breaks, 1))
+
+
+def test_where_a_schedule_runs_and_with_which_options_is_read_from_what_was_installed() -> None:
+    place = replace(
+        PLACE, program=("/opt/python", "-m", "ulasis_backup", "--config", "/etc/a $b 5%.toml")
+    )
+    expected = ("/srv/it's here", ("--config", "/etc/a $b 5%.toml"))
+
+    assert origin(schedule.crontab_block([JOB], place)) == expected
+    assert origin(schedule.units([JOB], place)["ulasis-backup-backup.service"]) == expected
+    bare = replace(PLACE, program=("/opt/ulasis-backup",))
+    assert origin(schedule.crontab_block([JOB], bare)) == ("/srv/it's here", ())
+    assert origin("# nothing of the kind\n* * * * * 'odd") is None
