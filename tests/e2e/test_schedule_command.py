@@ -198,3 +198,37 @@ def test_a_schedule_without_a_name_is_replaced_by_its_own_and_left_by_others(
     assert len(beside["others"]) == 1
     assert (len(after["installed"]), len(after["others"])) == (len(beside["installed"]), 1)
     assert any(done["name"] in line for line in after["installed"])
+
+
+LOGINCTL = """#!/bin/sh
+test "$*" = "show-user 54321 -p Linger" || exit 2
+cat "$HOME/linger" || { echo "User ID 54321 is not logged in or lingering" >&2; exit 1; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("linger", "said"),
+    [
+        ("Linger=yes", ""),
+        ("Linger=no", "timers run only while 54321 is logged in"),
+        (None, "timers run only while 54321 is logged in"),
+    ],
+)
+def test_timers_of_a_user_that_end_with_the_login_are_told_of(
+    folder: Path, linger: str | None, said: str
+) -> None:
+    (folder / "bin/loginctl").write_text(LOGINCTL)
+    (folder / "bin/loginctl").chmod(0o755)
+    if linger:
+        (folder / "linger").write_text(f"{linger}\n")
+    # A user that is not root, and that the tests need not have.
+    (folder / "sitecustomize.py").write_text("import os\nos.getuid = lambda: 54321\n")
+    where = {"SYSTEMD_UNIT_PATH": str(folder / "units"), "PYTHONPATH": str(folder)}
+
+    for verb in ("show", "install"):
+        done = _run(folder, "schedule", verb, "--for", "systemd", **where)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr
+        assert ("loginctl enable-linger 54321" in done.stderr) == bool(said)
+    written = _run(folder, "schedule", "install", "--for", "systemd", "--output", "x", **where)
+    assert "enable-linger" not in written.stderr, "that is for another machine"

@@ -80,6 +80,7 @@ def show(
         there = operation.installed(found.system)
     except operation.ScheduleFailed as error:
         session.warn(error.message, error.hint)
+    _warn_of_logins(session, found)
     here = now().astimezone()
     due = {job.name: due_after(job.when, here).isoformat(timespec="minutes") for job in found.jobs}
     lines = [f"{job.title}: {job.when}, next {due[job.name]}" for job in found.jobs]
@@ -114,6 +115,7 @@ def install(
         changed = tuple(str(path) for path in operation.write(found, output))
     else:
         changed = operation.install(found)
+        _warn_of_logins(session, found)
     lines = [f"{job.title}: {job.when}" for job in found.jobs]
     lines += [f"{'written' if output else 'installed'}: {name}" for name in changed]
     lines += [f"$ {command}" for command in found.commands] if output else []
@@ -245,6 +247,14 @@ def _plan(
     for warning in found.warnings:
         session.warn(warning)
     return found
+
+
+def _warn_of_logins(session: Session, found: Plan) -> None:
+    from ulasis_backup.operations.schedule import own_lingering  # noqa: PLC0415
+
+    said = own_lingering(found.system)
+    if said:
+        session.warn(said)
 
 
 def _system(text: str) -> System:

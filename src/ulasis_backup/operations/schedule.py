@@ -286,6 +286,32 @@ def _text(path: Path) -> str:
     return ""
 
 
+def lingering(user: str) -> str:
+    """Return what keeps the units of *user* from running without a login; empty: nothing."""
+    wanted = f"`sudo loginctl enable-linger {user}` lets them run always"
+    try:
+        done = _run(["loginctl", "show-user", user, "-p", "Linger"])
+    except ScheduleFailed:
+        return f"it is unknown whether timers run while {user} is not logged in; {wanted}"
+    # Of one who is neither logged in nor lingers it knows nothing, and fails.
+    if done.returncode == 0 and "Linger=yes" in done.stdout:
+        return ""
+    return f"timers run only while {user} is logged in, and not after the next start; {wanted}"
+
+
+def own_lingering(system: System) -> str:
+    """Return the same of this user where *system* keeps units of users, else nothing."""
+    if system is not System.SYSTEMD or os.getuid() == 0:
+        return ""
+    import pwd  # noqa: PLC0415 (Windows has none)
+
+    number = os.getuid()
+    try:
+        return lingering(pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return lingering(str(number))
+
+
 def _crontab() -> str:
     """Return the user's crontab, empty if there is none."""
     done = _run(["crontab", "-l"])
