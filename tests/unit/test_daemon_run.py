@@ -15,31 +15,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from support.clocks import leaping
 from ulasis_backup.errors import Busy, SettingsError
 from ulasis_backup.events import Event, Notice, PhaseBegan, PhaseEnded, ignore
 from ulasis_backup.operations import daemon as operation
-from ulasis_backup.operations.daemon import Clock, Daemon, run
+from ulasis_backup.operations.daemon import Daemon, run
 from ulasis_backup.operations.daemon_memory import alone
 from ulasis_backup.schedule import Job
 
 BEGIN = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 AT_TWO = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 NIGHTLY = Job(name="backup", title="", arguments=("backup",), when="0 2 * * *")
-
-
-def leaping(*moments: datetime) -> Clock:
-    """Return a clock that leaps to the next moment instead of waiting, at the end to SIGTERM."""
-    left = list(moments)
-    here = [left.pop(0)]
-
-    def wait(stop: threading.Event, _seconds: float) -> None:
-        if left:
-            here[0] = left.pop(0)
-        else:
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert stop.wait(5)
-
-    return Clock(now=lambda: here[0], wait=wait)
 
 
 def daemon_of(folder: Path, script: str, *jobs: Job, zone: str = "UTC") -> Daemon:
