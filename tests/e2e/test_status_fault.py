@@ -57,3 +57,21 @@ def test_a_posix_rule_in_tz_is_no_fault(command: Command) -> None:
 
     assert done.code == 2
     assert "there is no good backup" in done.out
+
+
+def test_a_fault_while_alerts_are_sent_does_not_cost_the_ping(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from ulasis_backup.observers import notify\n\n"
+        "def fail(*_, **__):\n    raise KeyError('a fault')\n\n"
+        "notify.report = fail\n"
+    )
+    with receiver() as ping:
+        done = command.having(
+            PYTHONPATH=str(tmp_path), BACKUP_PING_URL=f"{ping.url}/uuid", DB_SOCKET="/nowhere"
+        ).run("backup")
+
+        assert done.code == 11, done.said
+        assert "unexpected KeyError after the run" in done.err
+        assert ping.paths() == ["/uuid/start", "/uuid/fail"]
