@@ -10,7 +10,8 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import PurePath
 from xml.sax.saxutils import escape
 
@@ -27,7 +28,10 @@ MONTHS = (
     "October", "November", "December",
 )  # fmt: skip
 BEGIN, END = "# ulasis-backup: begin", "# ulasis-backup: end"
+REPEATED = timedelta(hours=2)
+"""More than any clock is put back by."""
 HINT = "five fields: minute hour day month weekday, e.g. `0 2 * * *`"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SPECIAL = re.compile(r"[#L]", re.IGNORECASE)
 _NAMES = re.compile(
     r"(?i)jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat"
@@ -64,9 +68,10 @@ class Job:
 class Place:
     """Where a schedule runs.
 
-    ``program`` is the command with its global options, ``folder`` where it runs (its ``.env``
-    lies there), ``log`` the file that its output goes to; empty: none. ``writable`` are the
-    folders that it has to write to, ``sockets`` the sockets that it has to reach.
+    ``name`` tells it from others of the same user; ``program`` is the command with its global
+    options, ``folder`` where it runs (its ``.env`` lies there), ``log`` the file that its output
+    goes to; empty: none. ``writable`` are the folders that it has to write to, ``sockets`` the
+    sockets that it has to reach.
     """
 
     program: tuple[str, ...]
@@ -75,6 +80,21 @@ class Place:
     writable: tuple[str, ...] = ()
     sockets: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+
+    def called(self, job: Job) -> str:
+        """Return what units and tasks of *job* are called."""
+        return "-".join(("ulasis-backup", *([self.name] if self.name else []), job.name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Our lines of a crontab, from ``begin`` up to ``end``; ``name`` may be empty."""
+
+    name: str
+    begin: int
+    end: int
+    text: str
 
 
 def parse(expression: str) -> Calendar:
@@ -103,17 +123,38 @@ def due_after(expression: str, moment: datetime) -> datetime:
     """Return when *expression* is next due after *moment*, in its time zone.
 
     As cron has it: what a change to summer time skips is done at once, what the change back
-    repeats is done once.
+    repeats is done once, and what is due every hour in each hour.
     """
     parse(expression)
-    return next(CronSim(expression, moment))
+    # Compared in UTC: within one zone Python takes both passes of a repeated hour for the same.
+    exact = moment.astimezone(UTC)
+    return next(at for at in CronSim(expression, moment) if at.astimezone(UTC) > exact)
 
 
 def due_before(expression: str, moment: datetime) -> datetime:
     """Return when *expression* was last due, at *moment* or before, in its time zone."""
     parse(expression)
-    second = moment.replace(microsecond=0) + timedelta(seconds=1)
-    return next(CronSim(expression, second, reverse=True))
+    exact = moment.astimezone(UTC)
+    # In a repeated hour what was due in its first pass stands later on the clock than now.
+    later = (exact + REPEATED).replace(microsecond=0).astimezone(moment.tzinfo)
+    found = CronSim(expression, later, reverse=True)
+    return next(at for at in found if at.astimezone(UTC) <= exact)
+
+
+def _check(place: Place, *, for_units: bool = False) -> None:
+    """Raise SettingsError for what would become a line, or a directive, of its own."""
+    words = (
+        *place.program, place.folder, place.log, *place.writable, *place.sockets,
+        *place.environment, *place.environment.values(),
+    )  # fmt: skip
+    for word in words:
+        if _CONTROL.search(word):
+            message = f"{word!r} holds a control character, and no schedule can carry that"
+            raise SettingsError(message, hint="give the folder, file or option another name")
+    # systemd takes a backslash at the end for a line that goes on, and drops blanks there.
+    if for_units and re.search(r"[\\\s]\Z", place.folder):
+        message = f"systemd cannot work in {place.folder!r}: it ends in a backslash or a blank"
+        raise SettingsError(message, hint="give the folder another name, or use --for cron")
 
 
 # cron
@@ -121,7 +162,9 @@ def due_before(expression: str, moment: datetime) -> datetime:
 
 def crontab_block(jobs: Sequence[Job], place: Place) -> str:
     """Return the lines of a crontab that do *jobs*, between two marks."""
-    lines = [BEGIN + " (schedule install writes what is between these marks)"]
+    _check(place)
+    mark = f"{BEGIN} {place.name}".rstrip()
+    lines = [f"{mark} (schedule install writes what is between these marks)"]
     for job in jobs:
         parse(job.when)
         command = (
@@ -131,28 +174,45 @@ def crontab_block(jobs: Sequence[Job], place: Place) -> str:
             command += f" >> {shlex.quote(place.log)} 2>&1"
         # An unescaped % is the end of a line for cron, also within quotes.
         lines += [f"# {job.title}", f"{' '.join(job.when.split())} " + command.replace("%", r"\%")]
-    return "\n".join([*lines, END, ""])
+    return "\n".join([*lines, f"{END} {place.name}".rstrip(), ""])
 
 
-def with_block(crontab: str, block: str) -> str:
-    """Return *crontab* with *block* in place of ours, or at its end."""
-    rest = without_block(crontab)
+def with_block(crontab: str, block: str, before: Sequence[Block] = ()) -> str:
+    """Return *crontab* with *block* at its end, and without what was there *before*."""
+    rest = without_blocks(crontab, before)
     if rest and not rest.endswith("\n"):
         rest += "\n"
     return rest + block
 
 
-def without_block(crontab: str) -> str:
-    """Return *crontab* without our lines; raises SettingsError if a mark is missing."""
+def without_blocks(crontab: str, gone: Sequence[Block]) -> str:
+    """Return *crontab* without the blocks that it found, as ``blocks`` did, and that are *gone*."""
     lines = crontab.splitlines(keepends=True)
-    begins = [n for n, line in enumerate(lines) if line.startswith(BEGIN)]
-    ends = [n for n, line in enumerate(lines) if line.startswith(END)]
-    if not begins and not ends:
-        return crontab
-    if len(begins) != 1 or len(ends) != 1 or ends[0] < begins[0]:
-        message = "the marks of ulasis-backup in the crontab are not as they were written"
-        raise SettingsError(message, hint=f"`crontab -e`: remove {BEGIN!r} to {END!r} by hand")
-    return "".join(lines[: begins[0]] + lines[ends[0] + 1 :])
+    for block in sorted(gone, key=lambda one: one.begin, reverse=True):
+        del lines[block.begin : block.end]
+    return "".join(lines)
+
+
+def blocks(crontab: str) -> tuple[Block, ...]:
+    """Return our blocks of *crontab*; raises SettingsError where a mark is missing."""
+    lines = crontab.splitlines(keepends=True)
+    marks = [n for n, line in enumerate(lines) if line.startswith((BEGIN, END))]
+    found = []
+    for begin, end in zip_longest(marks[::2], marks[1::2]):
+        name = _name_in(lines[begin], BEGIN)
+        if end is None or name is None or _name_in(lines[end], END) != name:
+            message = "the marks of ulasis-backup in the crontab are not as they were written"
+            hint = f"`crontab -e`: remove {BEGIN!r} to {END!r} by hand"
+            raise SettingsError(message, hint=hint)
+        text = "".join(lines[begin : end + 1])
+        found.append(Block(name=name, begin=begin, end=end + 1, text=text))
+    return tuple(found)
+
+
+def _name_in(line: str, mark: str) -> str | None:
+    if not line.startswith(mark):
+        return None
+    return line.removeprefix(mark).partition("(")[0].strip()
 
 
 # systemd
@@ -181,10 +241,11 @@ def _list(values: Iterable[int], everything: range, *, every: str = "*") -> str:
 
 def units(jobs: Sequence[Job], place: Place) -> dict[str, str]:
     """Return the unit files that do *jobs*, by file name: a service and a timer for each."""
+    _check(place, for_units=True)
     found: dict[str, str] = {}
     for job in jobs:
-        found[f"ulasis-backup-{job.name}.service"] = _service(job, place)
-        found[f"ulasis-backup-{job.name}.timer"] = _timer(job)
+        found[f"{place.called(job)}.service"] = _service(job, place)
+        found[f"{place.called(job)}.timer"] = _timer(job)
     return found
 
 
@@ -197,7 +258,7 @@ def _service(job: Job, place: Place) -> str:
     return "\n".join(
         [
             "[Unit]",
-            f"Description=ulasis-backup: {job.title}",
+            f"Description=ulasis-backup: {job.title}{f' ({place.name})' if place.name else ''}",
             "Documentation=man:systemd.exec(5)",
             "After=network-online.target mariadb.service mysql.service",
             "Wants=network-online.target",
@@ -207,7 +268,8 @@ def _service(job: Job, place: Place) -> str:
             f"WorkingDirectory={_escaped(place.folder)}",
             f"ExecStart={words}",
             *variables,
-            "TimeoutStartSec=infinity",
+            # What has not ended after a day hangs: ended, it is told of, and the next one runs.
+            "TimeoutStartSec=1d",
             "KillMode=mixed",
             "TimeoutStopSec=5min",
             "Nice=10",
@@ -276,6 +338,7 @@ def task_xml(job: Job, place: Place) -> str:
 
     Raises SettingsError for an expression that no few triggers say.
     """
+    _check(place)
     triggers = "".join(_triggers(parse(job.when), job))
     program, *options = place.program
     arguments = escape(_windows_line([*options, *job.arguments]))
@@ -302,11 +365,9 @@ def task_xml(job: Job, place: Place) -> str:
     )
 
 
-def schtasks_line(job: Job, xml: PurePath | str) -> str:
+def schtasks_line(job: Job, place: Place, xml: PurePath | str) -> str:
     """Return the command that makes the task of *job* out of the file *xml*."""
-    return _windows_line(
-        ["schtasks", "/Create", "/TN", f"ulasis-backup {job.name}", "/XML", str(xml), "/F"]
-    )
+    return _windows_line(["schtasks", "/Create", "/TN", place.called(job), "/XML", str(xml), "/F"])
 
 
 def _windows_line(words: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from support.manifests import KEY, Wanted, put_backup
 from support.receivers import receiver
 from support.shelf import context_at
 from ulasis_backup.cli.runs import look
+from ulasis_backup.cli.session import Session
 from ulasis_backup.observers import notify
 from ulasis_backup.repository.repository import Repository
 from ulasis_backup.storage.local import LocalStorage
@@ -23,9 +24,9 @@ def test_a_backup_that_is_too_old_is_told_of_once_and_again_when_it_is_over(tmp_
         ).config
         shelf = Repository(LocalStorage(folder), KEY)
         put_backup(shelf, Wanted(key=KEY, days=-400))
-        alerts = notify.alerts_of(config)
+        alerts, session = notify.alerts_of(config), Session()
 
-        first, second = look(config, alerts), look(config, alerts)
+        first, second = look(config, alerts, session), look(config, alerts, session)
 
         bodies = list(hook.bodies())
         assert (first.problems, second.problems) == ((), ())
@@ -33,5 +34,5 @@ def test_a_backup_that_is_too_old_is_told_of_once_and_again_when_it_is_over(tmp_
         assert len(told) == 1
         assert "ulasis-backup backup" in told[0]
         put_backup(shelf, Wanted(key=KEY, days=4000))
-        look(config, alerts)
+        look(config, alerts, session)
         assert any("over: " in body and "is too old" in body for body in hook.bodies())

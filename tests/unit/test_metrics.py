@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import threading
 import urllib.error
@@ -231,3 +232,20 @@ def test_what_other_settings_have_pushed_stays(found: Status) -> None:
             metrics.push(address, one, RUNS)
 
     assert len({path for path, _ in got}) == 3
+
+
+def _ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not _ipv6(), reason="there is no IPv6 here")
+def test_the_page_is_answered_at_an_address_of_ipv6() -> None:
+    with (
+        served("[::1]:0", lambda: b"found") as port,
+        urllib.request.urlopen(f"http://[::1]:{port}/metrics") as answer,
+    ):
+        assert answer.read() == b"found"

@@ -7,8 +7,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
@@ -21,7 +23,8 @@ from support.shelf import context_at
 from ulasis_backup import schedule
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.operations import schedule as operation
-from ulasis_backup.schedule import Job, Place, due_after, on_calendar, parse
+from ulasis_backup.operations.schedule_owner import origin, owner
+from ulasis_backup.schedule import Job, Place, due_after, due_before, on_calendar, parse
 
 BASE = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
 PLACE = Place(
@@ -126,19 +129,20 @@ def test_other_lines_of_a_crontab_stay_as_they_are() -> None:
     others = "MAILTO=me\n* * * * * true\n# no newline at the end"
     once = schedule.with_block(others, schedule.crontab_block([JOB], PLACE))
     later = Job(name="backup", title="later", arguments=("backup",), when="0 5 * * *")
-    twice = schedule.with_block(once, schedule.crontab_block([later], PLACE))
+    again = schedule.crontab_block([later], PLACE)
+    twice = schedule.with_block(once, again, schedule.blocks(once))
 
     assert twice.startswith(others + "\n")
     assert "0 2 * * *" not in twice
     assert twice.count(schedule.BEGIN) == 1
-    assert schedule.without_block(twice) == others + "\n"
+    assert schedule.without_blocks(twice, schedule.blocks(twice)) == others + "\n"
 
 
 def test_a_crontab_with_a_mark_missing_is_left_alone() -> None:
     broken = schedule.crontab_block([JOB], PLACE).replace(schedule.END, "# something else")
 
     with pytest.raises(SettingsError, match="marks"):
-        schedule.without_block(broken)
+        schedule.blocks(broken)
 
 
 @needs_systemd
@@ -198,15 +202,168 @@ def test_what_windows_cannot_say_is_refused() -> None:
 
 
 def test_words_of_a_windows_command_keep_quotes_and_backslashes() -> None:
-    line = schedule.schtasks_line(JOB, 'C:\\my "tasks\\')
+    line = schedule.schtasks_line(JOB, PLACE, 'C:\\my "tasks\\')
 
-    assert line == r'schtasks /Create /TN "ulasis-backup backup" /XML "C:\my \"tasks\\" /F'
+    assert line == r'schtasks /Create /TN ulasis-backup-backup /XML "C:\my \"tasks\\" /F'
 
 
 def test_units_may_write_the_metrics_file_where_there_is_one(tmp_path: Path) -> None:
     for file, wanted in ((None, False), (tmp_path / "collector/ulasis.prom", True)):
         config = context_at(tmp_path, backup_metrics_file=file).config
-        found = operation.plan(config, operation.System.SYSTEMD, folder=str(tmp_path), log=None)
-        text = found.files["ulasis-backup-backup.service"]
+        whose = owner(config, folder=str(tmp_path), name="shop")
+        found = operation.plan(config, operation.System.SYSTEMD, whose)
+        text = found.files["ulasis-backup-shop-backup.service"]
         (line,) = [line for line in text.splitlines() if line.startswith("ReadWritePaths=")]
         assert (f"-{tmp_path}/collector" in line) == wanted
+
+
+BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
+
+
+def _between(expression: str, zone: str, begin: str, end: str) -> list[str]:
+    """Return what is due after *begin* until *end*, in UTC."""
+    moment = datetime.fromisoformat(begin).replace(tzinfo=UTC)
+    found: list[str] = []
+    while True:
+        moment = due_after(expression, moment.astimezone(ZoneInfo(zone))).astimezone(UTC)
+        if moment > datetime.fromisoformat(end).replace(tzinfo=UTC):
+            return found
+        found.append(f"{moment:%d %H:%M}")
+
+
+@pytest.mark.parametrize(
+    ("zone", "expression", "begin", "end", "due"),
+    [
+        (BERLIN, "30 2 * * *", "2026-10-24 12:00", "2026-10-26 02:00", ["25 00:30", "26 01:30"]),
+        (BERLIN, "30 2 * * *", "2026-03-28 12:00", "2026-03-30 02:00", ["29 01:00", "30 00:30"]),
+        (BERLIN, "0 * * * *", "2026-10-24 23:30", "2026-10-25 03:00",
+         ["25 00:00", "25 01:00", "25 02:00", "25 03:00"]),
+        (BERLIN, "0 * * * *", "2026-03-28 23:30", "2026-03-29 02:00",
+         ["29 00:00", "29 01:00", "29 02:00"]),
+        (NEW_YORK, "30 1 * * *", "2026-10-31 12:00", "2026-11-02 12:00", ["01 05:30", "02 06:30"]),
+        (NEW_YORK, "30 2 * * *", "2026-03-07 12:00", "2026-03-09 12:00", ["08 07:00", "09 06:30"]),
+        (NEW_YORK, "0 * * * *", "2026-11-01 04:30", "2026-11-01 07:00",
+         ["01 05:00", "01 06:00", "01 07:00"]),
+    ],
+)  # fmt: skip
+def test_both_changes_of_the_clock_neither_repeat_a_job_nor_leave_one_out(
+    *, zone: str, expression: str, begin: str, end: str, due: list[str]
+) -> None:
+    assert _between(expression, zone, begin, end) == due
+
+
+@given(
+    minutes=st.integers(0, 3 * 60),
+    change=st.sampled_from(
+        [
+            (BERLIN, datetime(2026, 3, 29, 0, 0, tzinfo=UTC)),
+            (BERLIN, datetime(2026, 10, 25, 0, 0, tzinfo=UTC)),
+            (NEW_YORK, datetime(2026, 3, 8, 6, 0, tzinfo=UTC)),
+            (NEW_YORK, datetime(2026, 11, 1, 5, 0, tzinfo=UTC)),
+            ("Australia/Lord_Howe", datetime(2026, 4, 4, 14, 0, tzinfo=UTC)),
+        ]
+    ),
+    when=st.sampled_from(
+        [
+            "30 2 * * *",
+            "30 1 * * *",
+            "0,30 1,2,3 * * *",
+            "0 * * * *",
+            "*/15 * * * *",
+            "*/20 1,2 * * *",
+        ]
+    ),
+)
+def test_before_and_after_meet_at_any_moment_of_a_change(
+    *, minutes: int, change: tuple[str, datetime], when: str
+) -> None:
+    zone, begin = change
+    moment = begin + timedelta(minutes=minutes, seconds=20)
+    before = due_before(when, moment.astimezone(ZoneInfo(zone)))
+    after = due_after(when, moment.astimezone(ZoneInfo(zone)))
+
+    assert before.astimezone(UTC) <= moment < after.astimezone(UTC)
+    assert due_after(when, before).astimezone(UTC) == after.astimezone(UTC)
+    assert due_before(when, after).astimezone(UTC) == after.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"folder": "/srv/a\nExecStartPre=/bin/evil"},
+        {"program": ("/opt/ulasis-backup", "--database", "a\n* * * * * evil")},
+        {"log": "/var/log/a\r.log"},
+        {"writable": ("/srv/a\x85b",)},
+        {"environment": {"A": "b\nUser=root"}},
+    ],
+)
+def test_a_control_character_is_refused_by_every_system(change: dict[str, Any]) -> None:
+    place = replace(PLACE, **change)
+
+    for made in (
+        lambda: schedule.crontab_block([JOB], place),
+        lambda: schedule.units([JOB], place),
+        lambda: schedule.task_xml(JOB, place),
+    ):
+        with pytest.raises(SettingsError, match="control character"):
+            made()
+
+
+def test_a_folder_that_would_swallow_the_next_line_of_a_unit_is_refused() -> None:
+    for folder in ("/srv/back\\", "/srv/blank "):
+        with pytest.raises(SettingsError, match="systemd cannot work in"):
+            schedule.units([JOB], replace(PLACE, folder=folder))
+
+    assert "back\\' && " in schedule.crontab_block([JOB], replace(PLACE, folder="/srv/back\\"))
+    schedule.task_xml(JOB, replace(PLACE, folder="D:\\"))
+
+
+def test_a_repository_that_is_gone_does_not_keep_a_unit_from_starting(tmp_path: Path) -> None:
+    config = context_at(tmp_path, backup_dir=tmp_path / "gone").config
+    whose = owner(config, folder=str(tmp_path), name="shop")
+    text = operation.plan(config, operation.System.SYSTEMD, whose).files[
+        "ulasis-backup-shop-backup.service"
+    ]
+
+    assert f"ReadWritePaths=-{tmp_path}/gone " in text
+
+
+def test_a_job_of_systemd_that_hangs_is_ended_after_a_day() -> None:
+    assert "\nTimeoutStartSec=1d\n" in schedule.units([JOB], PLACE)["ulasis-backup-backup.service"]
+
+
+def test_blocks_of_a_crontab_go_one_by_one() -> None:
+    crontab = "1 1 * * * mine\n"
+    for name in ("shop", "", "blog"):
+        crontab = schedule.with_block(
+            crontab, schedule.crontab_block([JOB], replace(PLACE, name=name))
+        )
+    found = schedule.blocks(crontab)
+
+    assert [block.name for block in found] == ["shop", "", "blog"]
+    left = schedule.without_blocks(crontab, [found[0], found[2]])
+    assert [block.name for block in schedule.blocks(left)] == [""]
+    assert schedule.without_blocks(left, schedule.blocks(left)) == "1 1 * * * mine\n"
+
+
+@pytest.mark.parametrize(
+    "breaks", [(schedule.END, "# x"), (" shop", " blog"), (schedule.BEGIN, "#")]
+)
+def test_marks_that_do_not_pair_are_an_error(breaks: tuple[str, str]) -> None:
+    block = schedule.crontab_block([JOB], replace(PLACE, name="shop"))
+
+    with pytest.raises(SettingsError, match="marks"):
+        schedule.blocks(block.replace(*breaks, 1))
+
+
+def test_where_a_schedule_runs_and_with_which_options_is_read_from_what_was_installed() -> None:
+    place = replace(
+        PLACE, program=("/opt/python", "-m", "ulasis_backup", "--config", "/etc/a $b 5%.toml")
+    )
+    expected = ("/srv/it's here", ("--config", "/etc/a $b 5%.toml"))
+
+    assert origin(schedule.crontab_block([JOB], place)) == expected
+    assert origin(schedule.units([JOB], place)["ulasis-backup-backup.service"]) == expected
+    bare = replace(PLACE, program=("/opt/ulasis-backup",))
+    assert origin(schedule.crontab_block([JOB], bare)) == ("/srv/it's here", ())
+    assert origin("# nothing of the kind\n* * * * * 'odd") is None

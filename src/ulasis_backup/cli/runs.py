@@ -125,11 +125,14 @@ class Run:
         if self._ping:
             failed = outcome.code not in MADE
             self._ping.call("fail" if failed else "", self._summary(outcome))
-        for problem in self._tell(outcome, seconds).problems:
-            session.warn(f"an alert was not sent: {problem}", QUEUE_HINT)
-        left = max(0.0, deadline - time.monotonic())
-        for problem in self._ping.wait(left) if self._ping else ():
-            session.warn(f"BACKUP_PING_URL was not reached: {problem}")
+        try:
+            for problem in self._tell(outcome, seconds, session).problems:
+                session.warn(f"an alert was not sent: {problem}", QUEUE_HINT)
+        finally:
+            # Whatever became of the alerts: a call that is not waited for ends with the process.
+            left = max(0.0, deadline - time.monotonic())
+            for problem in self._ping.wait(left) if self._ping else ():
+                session.warn(f"BACKUP_PING_URL was not reached: {problem}")
 
     def _measure(self, outcome: Outcome, session: Session) -> None:
         """Remember how the run ended, and publish metrics where the settings want them."""
@@ -182,11 +185,11 @@ class Run:
             session.warn(error.message, error.hint)
         return code
 
-    def _tell(self, outcome: Outcome, seconds: float) -> notify.Sent:
+    def _tell(self, outcome: Outcome, seconds: float, session: Session) -> notify.Sent:
         wanted = outcome.code == 0 and self._config.settings.backup_alert_on_success
         # A failed run is told of by itself; what is open beside it can wait for the next good one.
         looking = self._alerts.channels and outcome.code in MADE
-        standing = open_problems(self._config) if looking else None
+        standing = open_problems(self._config, session) if looking else None
         return notify.report(
             self._alerts,
             (*incidents_of(outcome), *(standing or ())),
@@ -233,9 +236,10 @@ class Run:
         }
 
 
-def open_problems(config: Config) -> tuple[Incident, ...] | None:
+def open_problems(config: Config, session: Session) -> tuple[Incident, ...] | None:
     """Return what `status` finds open, as incidents; None where it cannot look.
 
+    A fault of ours in there is a warning: it must not cost the alert about the run itself.
     How runs ended is an incident of its own already.
     """
     from ulasis_backup.app import build  # noqa: PLC0415 (costly, and only with alerts)
@@ -245,6 +249,9 @@ def open_problems(config: Config) -> tuple[Incident, ...] | None:
     try:
         problems = status(build(config, ignore)).all_problems
     except errors.UlasisError:
+        return None
+    except Exception as error:  # noqa: BLE001 (the run is over; its alert has to go out)
+        session.warn(f"unexpected {type(error).__name__} in the status; this is a fault of ours")
         return None
     return tuple(
         Incident(
@@ -258,9 +265,9 @@ def open_problems(config: Config) -> tuple[Incident, ...] | None:
     )
 
 
-def look(config: Config, alerts: notify.Alerts) -> notify.Sent:
+def look(config: Config, alerts: notify.Alerts, session: Session) -> notify.Sent:
     """Tell of what `status` finds open, and of what is over, without a run."""
-    problems = open_problems(config)
+    problems = open_problems(config, session)
     moment = now()
     if problems is None:
         return notify.flush(alerts, now=moment)

@@ -15,11 +15,13 @@ from ulasis_backup.errors import SettingsError
 
 if TYPE_CHECKING:
     from ulasis_backup.config import Config
-    from ulasis_backup.operations.schedule import Plan, System
+    from ulasis_backup.operations.schedule import Installed, Plan, System
     from ulasis_backup.schedule import Job
 
 LOOK_EVERY = 3600.0
 """Seconds after which the daemon looks whether something is open, e.g. a backup too old."""
+
+UNNAMED = "one without a name, of an earlier version"
 
 For = Annotated[
     str, typer.Option("--for", metavar="SYSTEM", help="`cron`, `systemd` or `windows`.")
@@ -32,6 +34,9 @@ Program = Annotated[
 ]
 Folder = Annotated[
     str, typer.Option("--folder", metavar="PATH", help="Where it runs, if not in this folder.")
+]
+Name = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Its name, if not made of the folder.")
 ]
 Output = Annotated[
     Path | None,
@@ -61,6 +66,7 @@ def show(
     log: Log = None,
     program: Program = "",
     folder: Folder = "",
+    name: Name = "",
 ) -> None:
     """Show what would be installed, when each job is next due, and what is installed."""
     from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
@@ -68,20 +74,25 @@ def show(
     from ulasis_backup.schedule import due_after  # noqa: PLC0415
 
     session: Session = context.obj
-    found = _plan(session, system, log, program=program, folder=folder)
-    there: tuple[str, ...] = ()
+    found = _plan(session, system, log, program=program, folder=folder, name=name)
+    there: tuple[Installed, ...] = ()
     try:
         there = operation.installed(found.system)
     except operation.ScheduleFailed as error:
         session.warn(error.message, error.hint)
+    _warn_of_logins(session, found)
     here = now().astimezone()
     due = {job.name: due_after(job.when, here).isoformat(timespec="minutes") for job in found.jobs}
     lines = [f"{job.title}: {job.when}, next {due[job.name]}" for job in found.jobs]
-    for name, text in found.files.items():
-        lines += ["", f"# {name}", text.rstrip("\n")]
+    for file, text in found.files.items():
+        lines += ["", f"# {file}", text.rstrip("\n")]
     lines += ["", *(f"$ {command}" for command in found.commands)]
-    lines += ["", f"installed: {len(there) or 'nothing'}", *(f"  {line}" for line in there)]
-    session.show({**_document(found), "next": due, "installed": list(there)}, *lines)
+    ours = [part for one in there if found.owner.owns(one.name, one.text) for part in one.parts]
+    others = [one.name for one in there if not found.owner.owns(one.name, one.text)]
+    lines += ["", f"installed: {len(ours) or 'nothing'}", *(f"  {line}" for line in ours)]
+    lines += [f"installed beside it: {called or UNNAMED}" for called in others]
+    document = {**_document(found), "next": due, "installed": ours, "others": others}
+    session.show(document, *lines)
 
 
 def install(
@@ -91,34 +102,55 @@ def install(
     log: Log = None,
     program: Program = "",
     folder: Folder = "",
+    name: Name = "",
     output: Output = None,
 ) -> None:
-    """Install the schedule for this user and folder; what was installed before is replaced."""
+    """Install the schedule for this user and folder; what it left there before is replaced."""
     from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
 
     session: Session = context.obj
-    found = _plan(session, system, log, program=program, folder=folder)
+    found = _plan(session, system, log, program=program, folder=folder, name=name)
     session.record_anyway("schedule install")
     if output:
         changed = tuple(str(path) for path in operation.write(found, output))
     else:
         changed = operation.install(found)
+        _warn_of_logins(session, found)
     lines = [f"{job.title}: {job.when}" for job in found.jobs]
     lines += [f"{'written' if output else 'installed'}: {name}" for name in changed]
     lines += [f"$ {command}" for command in found.commands] if output else []
     session.show({**_document(found), "changed": list(changed)}, *lines)
 
 
-def remove(context: typer.Context, *, system: For = "cron") -> None:
+def remove(
+    context: typer.Context,
+    *,
+    system: For = "cron",
+    folder: Folder = "",
+    name: Name = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every schedule of ours, of other folders too.")
+    ] = False,
+) -> None:
     """Take the schedule away again; nothing else in the crontab is touched."""
     from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
+    from ulasis_backup.operations.schedule_owner import Owner, check_name, owner  # noqa: PLC0415
 
     session: Session = context.obj
-    wanted = _system(system)
+    keeper = _system(system)
     session.record_anyway("schedule remove")
-    changed = operation.remove(wanted)
-    lines = [f"removed: {name}" for name in changed] or ["there was no schedule of ours"]
-    session.show({"removed": list(changed)}, *lines)
+    if everything:
+        whose = None
+    elif name:
+        # By its name alone: its folder and settings may be gone.
+        whose = Owner(name=check_name(name))
+    else:
+        whose = owner(session.config(), folder=folder, name="")
+    changed = operation.remove(keeper, whose)
+    others = [one.name for one in operation.installed(keeper)]
+    lines = [f"removed: {part}" for part in changed] or ["there was no schedule of ours"]
+    lines += [f"still installed: {called or UNNAMED}" for called in others]
+    session.show({"removed": list(changed), "others": others}, *lines)
 
 
 def daemon(context: typer.Context) -> None:
@@ -194,7 +226,7 @@ class _Between:
             alerts = notify.alerts_of(self._config)
             if alerts.channels and monotonic() >= self._look_at:
                 self._look_at = monotonic() + LOOK_EVERY
-                done = look(self._config, alerts)
+                done = look(self._config, alerts, self._session)
             elif notify.due(alerts, now=now()):
                 done = notify.flush(alerts, now=now())
         except Exception as error:  # noqa: BLE001 (alerts must not end the schedule)
@@ -203,15 +235,26 @@ class _Between:
             self._session.warn(f"an alert was not sent: {problem}", "it is tried again")
 
 
-def _plan(session: Session, system: str, log: Path | None, *, program: str, folder: str) -> Plan:
+def _plan(
+    session: Session, system: str, log: Path | None, *, program: str, folder: str, name: str
+) -> Plan:
     from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
+    from ulasis_backup.operations.schedule_owner import owner  # noqa: PLC0415
 
-    found = operation.plan(
-        session.config(), _system(system), folder=folder, log=log, program=program
-    )
+    config = session.config()
+    whose = owner(config, folder=folder, name=name)
+    found = operation.plan(config, _system(system), whose, log=log, program=program)
     for warning in found.warnings:
         session.warn(warning)
     return found
+
+
+def _warn_of_logins(session: Session, found: Plan) -> None:
+    from ulasis_backup.operations.schedule import own_lingering  # noqa: PLC0415
+
+    said = own_lingering(found.system)
+    if said:
+        session.warn(said)
 
 
 def _system(text: str) -> System:
@@ -226,6 +269,7 @@ def _system(text: str) -> System:
 
 def _document(found: Plan) -> dict[str, Any]:
     return {
+        "name": found.owner.name,
         "system": str(found.system),
         "jobs": [{"name": job.name, "when": job.when, "does": job.title} for job in found.jobs],
         "files": dict(found.files),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 HOUR, DAY = 3600, 86_400
+FAULT_HINT = "set ULASIS_BACKUP_TRACEBACK=1, run it again, and report what it prints"
 
 
 def register(app: typer.Typer) -> None:
@@ -42,26 +44,38 @@ def status(
     """
     from ulasis_backup.errors import UlasisError  # noqa: PLC0415
     from ulasis_backup.operations import status as operation  # noqa: PLC0415
-    from ulasis_backup.operations.status_values import Level  # noqa: PLC0415
 
     session: Session = context.obj
     try:
         with session.context() as world:
             found = operation.status(world, everything=everything, ask_server=not no_server)
             settings = world.config.settings
+            limits = (settings.backup_rpo_hours, settings.backup_rto_hours)
+            line = _nagios(found, limits[0])
+            screen = _screen(found, *limits, asked=not no_server)
     except UlasisError as error:
-        # Whatever keeps us from looking: a monitor must not take its code for a level.
-        if nagios:
-            typer.echo(f"ULASIS UNKNOWN - {error.message}")
-        else:
-            session.fail(error.message, error.hint, Level.UNKNOWN)
-        raise typer.Exit(int(Level.UNKNOWN)) from None
-    limits = (settings.backup_rpo_hours, settings.backup_rto_hours)
+        raise _unknown(session, error.message, error.hint, nagios=nagios) from None
+    except Exception as error:
+        if os.environ.get("ULASIS_BACKUP_TRACEBACK"):
+            raise
+        message = f"unexpected {type(error).__name__}; this is a fault of the program"
+        raise _unknown(session, message, FAULT_HINT, nagios=nagios) from None
     if nagios:
-        typer.echo(_nagios(found, limits[0]))
+        typer.echo(line)
     else:
-        session.show(_document(found), *_screen(found, *limits, asked=not no_server))
+        session.show(_document(found), *screen)
     raise typer.Exit(int(found.level))
+
+
+def _unknown(session: Session, message: str, hint: str, *, nagios: bool) -> typer.Exit:
+    """Say what keeps us from looking: a monitor must not take its code for a level."""
+    from ulasis_backup.operations.status_values import Level  # noqa: PLC0415
+
+    if nagios:
+        typer.echo(f"ULASIS UNKNOWN - {message}")
+    else:
+        session.fail(message, hint, Level.UNKNOWN)
+    return typer.Exit(int(Level.UNKNOWN))
 
 
 def metrics(

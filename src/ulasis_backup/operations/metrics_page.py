@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,8 +33,11 @@ def served(address: str, page: Page) -> Iterator[int]:
     class Answer(_Answer):
         made = kept
 
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+
     try:
-        server = ThreadingHTTPServer((host.strip("[]"), int(port)), Answer)
+        server = Server((host.strip("[]"), int(port)), Answer)
     except (OSError, OverflowError) as error:
         message = f"BACKUP_METRICS_LISTEN: cannot listen at {address}: {error}"
         raise SettingsError(message, hint="choose a free port, e.g. 127.0.0.1:9105") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,15 @@ from pathlib import Path
 from ulasis_backup import schedule
 from ulasis_backup.config import Config
 from ulasis_backup.errors import SettingsError, UlasisError
-from ulasis_backup.schedule import Job, Place
+from ulasis_backup.operations.schedule_owner import Owner
+from ulasis_backup.schedule import Block, Job, Place
 from ulasis_backup.settings import Settings
 
 ROOT_LOG = Path("/var/log/ulasis-backup.log")
 SYSTEM_UNITS = Path("/etc/systemd/system")
+UNIT = re.compile(
+    r"ulasis-backup-(?:(?P<name>.+)-)?(?:backup|verify|test-restore)\.(?:service|timer)"
+)
 OFF = ("", "off", "never")
 CONTAINER_HINT = "in a container use `ulasis-backup daemon`; --output FOLDER writes the files only"
 
@@ -40,9 +45,11 @@ class ScheduleFailed(UlasisError):
 class Plan:
     """What would be installed: ``files`` by name, and the ``commands`` that a person would type.
 
-    ``warnings`` are what would not work unattended, ``state`` the folder that has to be there.
+    ``warnings`` are what would not work unattended, ``state`` the folder that has to be there,
+    ``owner`` is whose it is.
     """
 
+    owner: Owner
     system: System
     jobs: tuple[Job, ...]
     files: Mapping[str, str]
@@ -81,15 +88,14 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
 
 
 def plan(
-    config: Config, system: System, *, folder: str, log: Path | None, program: str = ""
+    config: Config, system: System, whose: Owner, *, log: Path | None = None, program: str = ""
 ) -> Plan:
-    """Return what a schedule kept by *system* consists of.
+    """Return what the schedule of *whose*, kept by *system*, consists of.
 
-    Runs begin in *folder*, empty: in this one; it may be one of another machine. *log* takes the
-    output under cron; *program* is the command, where it is not this one. Raises SettingsError
-    for times that *system* cannot keep.
+    It may run on another machine. *log* takes the output under cron; *program* is the command,
+    where it is not this one. Raises SettingsError for times that *system* cannot keep.
     """
-    place = _place(config, folder=folder, log=log, program=program)
+    place = _place(config, whose, log=log, program=program)
     found = jobs(config.settings)
     if system is System.CRON:
         files = {"ulasis-backup.crontab": schedule.crontab_block(found, place)}
@@ -99,11 +105,12 @@ def plan(
         timers = [name for name in files if name.endswith(".timer")]
         commands = ("systemctl daemon-reload", f"systemctl enable --now {' '.join(timers)}")
     else:
-        files = {f"ulasis-backup-{job.name}.xml": schedule.task_xml(job, place) for job in found}
+        files = {f"{place.called(job)}.xml": schedule.task_xml(job, place) for job in found}
         commands = tuple(
-            schedule.schtasks_line(job, f"ulasis-backup-{job.name}.xml") for job in found
+            schedule.schtasks_line(job, place, f"{place.called(job)}.xml") for job in found
         )
     return Plan(
+        owner=whose,
         system=system,
         jobs=found,
         files=files,
@@ -113,17 +120,18 @@ def plan(
     )
 
 
-def _place(config: Config, *, folder: str, log: Path | None, program: str) -> Place:
+def _place(config: Config, whose: Owner, *, log: Path | None, program: str) -> Place:
     settings = config.settings
-    here = Path(folder or Path.cwd())
+    here = Path(whose.folder)
     command = (program,) if program else _own_command()
     return Place(
         program=(*command, *config.flags),
-        folder=folder or str(here),
+        folder=whose.folder,
+        name=whose.name,
         log=str((log or _default_log(here)).absolute()),
-        # With a minus it may be missing, as on another machine; `install` makes it.
+        # With a minus it may be missing: without, systemd would not start what tells of that.
         writable=(
-            str((here / settings.backup_dir).absolute()),
+            f"-{(here / settings.backup_dir).absolute()}",
             f"-{config.state_folder.absolute()}",
             *_metrics_folder(settings, here),
         ),
@@ -179,22 +187,38 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A schedule that is there: its ``name``, empty for one of an earlier version, and its text.
+
+    ``parts`` are its lines of the crontab, or its unit files.
+    """
+
+    name: str
+    text: str
+    parts: tuple[str, ...]
+
+
 def install(found: Plan) -> tuple[str, ...]:
     """Have the operating system keep the schedule; return what was changed.
 
-    What an earlier installation left is replaced. Raises ScheduleFailed, SettingsError.
+    What an earlier installation of the same owner left is replaced. Raises ScheduleFailed,
+    SettingsError.
     """
     if found.system is System.CRON:
-        block = found.files["ulasis-backup.crontab"]
-        _set_crontab(schedule.with_block(_crontab(), block))
+        before = _crontab()
+        ours = [one for one in schedule.blocks(before) if found.owner.owns(one.name, one.text)]
+        _set_crontab(schedule.with_block(before, found.files["ulasis-backup.crontab"], ours))
         return ("the crontab of this user",)
     if found.system is System.SYSTEMD:
         folder = _unit_folder()
         with suppress(OSError):
             # Alerts that cannot be remembered are told of when that happens.
             found.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        before_units = _units(folder)
         written = write(found, folder)
-        _forget_others(folder, {path.name for path in written})
+        old = [one for one in before_units if found.owner.owns(one.name, one.text)]
+        _forget({part for one in old for part in one.parts} - {str(path) for path in written})
         _systemctl("daemon-reload")
         _systemctl("enable", "--now", *(path.name for path in written if path.suffix == ".timer"))
         return tuple(str(path) for path in written)
@@ -202,39 +226,90 @@ def install(found: Plan) -> tuple[str, ...]:
     raise SettingsError(message, hint="--output FOLDER writes them; run the printed `schtasks`")
 
 
-def remove(system: System) -> tuple[str, ...]:
-    """Take our schedule away; return what was changed, nothing if there was none.
+def remove(system: System, whose: Owner | None) -> tuple[str, ...]:
+    """Take the schedule of *whose* away, None: each of ours; return what was changed.
 
     Raises ScheduleFailed, SettingsError.
     """
     if system is System.CRON:
         before = _crontab()
-        after = schedule.without_block(before)
-        if after == before:
+        gone = [one for one in schedule.blocks(before) if _is_of(one, whose)]
+        if not gone:
             return ()
-        _set_crontab(after)
+        _set_crontab(schedule.without_blocks(before, gone))
         return ("the crontab of this user",)
     if system is System.SYSTEMD:
-        folder = _unit_folder()
-        gone = _forget_others(folder, set())
-        if gone:
+        units = [one for one in _units(_unit_folder()) if _is_of(one, whose)]
+        parts = sorted(part for one in units for part in one.parts)
+        if parts:
+            _forget(set(parts))
             _systemctl("daemon-reload")
-        return tuple(str(folder / name) for name in gone)
+        return tuple(parts)
     message = "tasks of Windows are not removed from here"
-    raise SettingsError(message, hint='on Windows: schtasks /Delete /TN "ulasis-backup backup"')
+    raise SettingsError(message, hint="on Windows: schtasks /Delete /TN and the name of the task")
 
 
-def installed(system: System) -> tuple[str, ...]:
-    """Return our lines of the crontab, or our unit files; nothing where there are none."""
+def _is_of(one: Block | Installed, whose: Owner | None) -> bool:
+    return whose is None or whose.owns(one.name, one.text)
+
+
+def installed(system: System) -> tuple[Installed, ...]:
+    """Return our schedules that are there. Raises ScheduleFailed, SettingsError."""
     if system is System.CRON:
-        text = _crontab()
-        ours = text[len(schedule.without_block(text)) :] if text else ""
-        rest = schedule.without_block(text).splitlines()
-        lines = text.splitlines()
-        return tuple(line for line in lines if line not in rest) if ours or lines != rest else ()
-    if system is System.SYSTEMD:
-        return tuple(str(path) for path in sorted(_unit_folder().glob("ulasis-backup-*.*")))
-    return ()
+        return tuple(
+            Installed(name=one.name, text=one.text, parts=tuple(one.text.splitlines()))
+            for one in schedule.blocks(_crontab())
+        )
+    return _units(_unit_folder()) if system is System.SYSTEMD else ()
+
+
+def _units(folder: Path) -> tuple[Installed, ...]:
+    """Return the schedules whose units lie in *folder*."""
+    parts: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("ulasis-backup-*")):
+        match = UNIT.fullmatch(path.name)
+        if match:
+            parts.setdefault(match["name"] or "", []).append(path)
+    return tuple(
+        Installed(
+            name=name,
+            text="".join(_text(path) for path in paths if path.suffix == ".service"),
+            parts=tuple(str(path) for path in paths),
+        )
+        for name, paths in parts.items()
+    )
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text("utf-8", errors="replace")
+    return ""
+
+
+def lingering(user: str) -> str:
+    """Return what keeps the units of *user* from running without a login; empty: nothing."""
+    wanted = f"`sudo loginctl enable-linger {user}` lets them run always"
+    try:
+        done = _run(["loginctl", "show-user", user, "-p", "Linger"])
+    except ScheduleFailed:
+        return f"it is unknown whether timers run while {user} is not logged in; {wanted}"
+    # Of one who is neither logged in nor lingers it knows nothing, and fails.
+    if done.returncode == 0 and "Linger=yes" in done.stdout:
+        return ""
+    return f"timers run only while {user} is logged in, and not after the next start; {wanted}"
+
+
+def own_lingering(system: System) -> str:
+    """Return the same of this user where *system* keeps units of users, else nothing."""
+    if system is not System.SYSTEMD or os.getuid() == 0:
+        return ""
+    import pwd  # noqa: PLC0415 (Windows has none)
+
+    number = os.getuid()
+    try:
+        return lingering(pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return lingering(str(number))
 
 
 def _crontab() -> str:
@@ -266,17 +341,14 @@ def _unit_folder() -> Path:
     return Path(home) / "systemd" / "user"
 
 
-def _forget_others(folder: Path, kept: set[str]) -> tuple[str, ...]:
-    """Stop and remove our units but *kept*; return their names."""
-    ours = (*folder.glob("ulasis-backup-*.timer"), *folder.glob("ulasis-backup-*.service"))
-    names = sorted(path.name for path in ours)
-    gone = [name for name in names if name not in kept]
-    timers = [name for name in gone if name.endswith(".timer")]
+def _forget(units: set[str]) -> None:
+    """Stop and remove *units*, paths of timers and services."""
+    paths = [Path(unit) for unit in sorted(units)]
+    timers = [path.name for path in paths if path.suffix == ".timer"]
     if timers:
         _systemctl("disable", "--now", *timers)
-    for name in gone:
-        (folder / name).unlink(missing_ok=True)
-    return tuple(gone)
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _systemctl(*words: str) -> None:
