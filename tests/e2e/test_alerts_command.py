@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from e2e.test_golden_rows import golden
+from support.faults import fill
 from support.receivers import Receiver, receiver, wait_until
 from support.server import Command, finish
 
 __all__ = ["golden"]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture
@@ -111,6 +113,24 @@ def test_a_run_that_was_killed_while_it_told_has_its_alert_sent_by_the_next(
 
     assert command.run("backup").code == 11
     assert command.run("backup").code == 11
+    assert len(titles(slack)) == 1
+
+
+@needs_root
+def test_run_after_run_on_a_full_disk_tells_of_the_same_failure_once(
+    command: Command, slack: Receiver, small_disk: Path
+) -> None:
+    command = command.having(BACKUP_STATE_DIR=str(small_disk / "state"), BACKUP_PING_URL=None)
+    slack.answer = 500
+    assert command.run("backup").code == 11
+    slack.answer = 200
+    fill(small_disk / "filler", leaving=0)
+
+    flushed = [command.run("--json", "alert", "flush").json["sent"] for _ in range(3)]
+    codes = [command.run("backup").code for _ in range(2)]
+
+    assert codes == [11, 11]
+    assert flushed == [1, 0, 0]
     assert len(titles(slack)) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import threading
@@ -18,6 +19,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from support.faults import fill
 from support.receivers import Receiver, receiver
 from support.server import free_port
 from ulasis_backup.config import read_config
@@ -31,6 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Requiring AUTH:UserWarning"),
 ]
 NOW = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 FAILED = Incident(
     key="backup", severity=Severity.FAILURE, title="backup of <a> & b failed", text="What: it"
 )
@@ -211,6 +214,67 @@ def test_without_a_state_folder_the_alert_goes_out_all_the_same(
     assert len(slack.accepted) == 1
     assert sent.sent == 1
     assert sent.problems[0].startswith("alerts are not remembered in ")
+
+
+@needs_root
+@pytest.mark.parametrize("reserve", [True, False])
+def test_on_a_full_disk_what_waits_and_what_is_new_is_sent_once_and_so_is_its_end(
+    small_disk: Path, slack: Receiver, *, reserve: bool
+) -> None:
+    alerts = alerts_for(small_disk, SLACK_WEBHOOK_URL=slack.url)
+    slack.answer = 500
+    report(alerts, FAILED)
+    slack.answer = 200
+    if not reserve:
+        alerts.shelf.reserve.unlink()
+    fill(small_disk / "filler", leaving=0)
+    other = replace(FAILED, key="prune", title="prune failed")
+    later = NOW + timedelta(minutes=5)
+
+    for seconds in range(0, 180, 30):
+        notify.flush(alerts, now=later + timedelta(seconds=seconds))
+    for minute in range(3):
+        found = (FAILED, other)
+        at = later + timedelta(minutes=10 + minute)
+        notify.report(alerts, found, checked=("backup", "prune"), now=at)
+    for minute in range(3):
+        report(alerts, at=later + timedelta(minutes=20 + minute))
+
+    assert [title(body) for body in slack.bodies()] == [
+        "backup of &lt;a&gt; &amp; b failed", "prune failed",
+        "over: backup of &lt;a&gt; &amp; b failed",
+    ]  # fmt: skip
+    (small_disk / "filler").unlink()
+    report(alerts, FAILED, at=later + timedelta(hours=1))
+    kept = json.loads(alerts.shelf.book.read_text())["open"]
+    assert [entry["incident"]["key"] for entry in kept] == ["prune", "backup"]
+
+
+def title(body: str) -> str:
+    """Return the first line of a message to Slack, without sign and program."""
+    first: str = json.loads(body)["text"].splitlines()[0]
+    return first.split("ulasis-backup: ")[1].rstrip("*")
+
+
+@needs_root
+def test_what_the_reserve_says_is_void_once_the_book_has_changed_or_a_byte_of_it(
+    small_disk: Path, slack: Receiver
+) -> None:
+    alerts = alerts_for(small_disk, SLACK_WEBHOOK_URL=slack.url)
+    report(alerts, FAILED)
+    before = alerts.shelf.book.read_bytes()
+    fill(small_disk / "filler", leaving=0)
+    report(alerts)
+    reserved = alerts.shelf.reserve.read_bytes()
+
+    assert alerts.shelf.book.read_bytes() == before
+    assert notify.read(alerts).open == ()
+    alerts.shelf.reserve.write_bytes(reserved.replace(b'"open"', b'"opem"'))
+    assert [entry.incident for entry in notify.read(alerts).open] == [FAILED]
+    alerts.shelf.reserve.write_bytes(reserved)
+    (small_disk / "filler").unlink()
+    report(alerts, FAILED, at=NOW + timedelta(hours=2))
+    assert [entry.incident for entry in notify.read(alerts).open] == [FAILED]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"version": 1, "open": 5}'])

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from ulasis_backup.config import Config
 from ulasis_backup.observers import book as books
-from ulasis_backup.observers.book import Shelf, shelf_of
+from ulasis_backup.observers.book import Changed, Shelf, shelf_of
 from ulasis_backup.observers.channels import Channel, NotSent, channels_of
 from ulasis_backup.observers.discretion import discreet, secrets_of
 from ulasis_backup.observers.incidents import (
@@ -98,11 +98,9 @@ def report(
         return queued(entered, more)
 
     started = time.monotonic()
-    try:
-        books.change(alerts.shelf, changed)
-    except OSError as error:
-        return _without_book(alerts, changed(Book()), error, seconds=seconds)
-    return flush(alerts, now=now, seconds=seconds - (time.monotonic() - started))
+    noted = books.change(alerts.shelf, changed)
+    sent = flush(alerts, now=now, seconds=seconds - (time.monotonic() - started))
+    return replace(sent, problems=_once((*_state_troubles(alerts, noted), *sent.problems)))
 
 
 def flush(
@@ -123,19 +121,31 @@ def flush(
         given_up = after.given_up - book.given_up
         return after
 
+    looked = books.change(alerts.shelf, looked_through)
+    lost = (f"given up, for nobody took them in time: {given_up}",) if given_up else ()
+    lost = (*_state_troubles(alerts, looked), *lost)
+    if not looked.book.queue:
+        return Sent(problems=lost)
     try:
-        book = books.change(alerts.shelf, looked_through)
-        lost = (f"given up, for nobody took them in time: {given_up}",) if given_up else ()
-        if not book.queue:
-            return Sent(problems=lost)
-        with books.locked(alerts.shelf.sending, seconds=seconds):
+        with _turn(alerts.shelf, seconds=seconds):
             left = seconds - (time.monotonic() - started)
             done = _send_waiting(alerts, now=now, seconds=max(1.0, left), at_once=at_once)
-            return replace(done, problems=(*lost, *done.problems))
+            return replace(done, problems=_once((*lost, *done.problems)))
     except TimeoutError:
         return Sent(problems=("another run is sending at this moment",))
-    except OSError as error:
-        return Sent(problems=(_state_trouble(alerts.shelf.book, error),))
+
+
+@contextmanager
+def _turn(shelf: Shelf, *, seconds: float) -> Iterator[None]:
+    """Wait until no other run sends; where that cannot be seen, an alert is worth a second copy."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(books.locked(shelf.sending, seconds=seconds))
+        except TimeoutError:
+            raise
+        except OSError:
+            pass
+        yield
 
 
 def due(alerts: Alerts, *, now: datetime) -> bool:
@@ -212,18 +222,18 @@ class _Worker(threading.Thread):
 
 def _send_waiting(alerts: Alerts, *, now: datetime, seconds: float, at_once: bool) -> Sent:
     # Read again: another run may have sent while this one waited for its turn.
-    before = books.read(alerts.shelf)
+    before = books.change(alerts.shelf, lambda book: book).book
     chosen = before.queue if at_once else sendable(before, now=now)
     results = deliver(chosen, alerts.channels, seconds=seconds)
-    book = books.change(
+    noted = books.change(
         alerts.shelf,
         lambda book: _noted(book, chosen, results, now=now, channels=alerts.channels),
     )
-    there = {entry.id for entry in book.queue}
+    there = {entry.id for entry in noted.book.queue}
     return Sent(
         sent=sum(entry.id not in there for entry in chosen),
-        waiting=len(book.queue),
-        problems=_problems(alerts, results),
+        waiting=len(noted.book.queue),
+        problems=(*_state_troubles(alerts, noted), *_problems(alerts, results)),
     )
 
 
@@ -244,13 +254,6 @@ def _noted(
     return book
 
 
-def _without_book(alerts: Alerts, book: Book, error: OSError, *, seconds: float) -> Sent:
-    """Send at once what cannot be remembered: told twice is better than not at all."""
-    results = deliver(book.queue, alerts.channels, seconds=seconds)
-    trouble = _state_trouble(alerts.shelf.book, error)
-    return Sent(sent=len(results), problems=(trouble, *_problems(alerts, results)))
-
-
 def _problems(alerts: Alerts, results: Results) -> tuple[str, ...]:
     labels = {channel.id: channel.label for channel in alerts.channels}
     found = {
@@ -262,8 +265,13 @@ def _problems(alerts: Alerts, results: Results) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _state_trouble(path: Path, error: OSError) -> str:
-    return f"alerts are not remembered in {path}: {error.strerror or error}"
+def _state_troubles(alerts: Alerts, noted: Changed) -> tuple[str, ...]:
+    error, path = noted.trouble, alerts.shelf.book
+    return (f"alerts are not remembered in {path}: {error.strerror or error}",) if error else ()
+
+
+def _once(problems: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(problems))
 
 
 def _discreet_incident(alerts: Alerts, incident: Incident) -> Incident:
