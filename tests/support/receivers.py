@@ -12,10 +12,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(slots=True)
 class Receiver:
-    """What arrived, as path and body. ``answer`` is the status; 0: it never answers."""
+    """What arrived, as path and body. ``answer`` is the status; 0: it never answers.
+
+    A body with ``unwanted`` in it is answered with ``refusal``.
+    """
 
     url: str = ""
     answer: int = 200
+    unwanted: str = ""
+    refusal: int = 400
     got: list[tuple[str, str]] = field(default_factory=list)
     accepted: list[tuple[str, str]] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -40,10 +45,12 @@ def receiver(answer: int = 200) -> Iterator[Receiver]:
             if not state.answer:
                 state.closing.wait(60)
                 return
-            if state.answer in range(200, 300):
+            refused = state.unwanted and state.unwanted in body
+            answer = state.refusal if refused else state.answer
+            if answer in range(200, 300):
                 state.accepted.append((self.path, body))
-            self.send_response(state.answer)
-            if state.answer in range(300, 400):
+            self.send_response(answer)
+            if answer in range(300, 400):
                 self.send_header("Location", f"{state.url}/elsewhere")
             self.send_header("Content-Length", "2")
             self.end_headers()

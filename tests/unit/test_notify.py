@@ -164,14 +164,92 @@ def test_messages_arrive_in_order_and_a_recovery_follows_its_failure(
     assert [title.split("ulasis-backup: ")[1][:6] for title in titles] == ["backup", "over: "]
 
 
+def test_a_message_that_is_refused_for_good_blocks_no_other_and_is_given_up_soon(
+    alerts: notify.Alerts, slack: Receiver
+) -> None:
+    slack.unwanted = "backup of"
+    report(alerts, FAILED)
+    other = replace(FAILED, key="prune", title="prune failed")
+    sent = notify.report(alerts, [other], checked=("prune",), now=NOW + timedelta(minutes=1))
+    later = [notify.flush(alerts, now=NOW + timedelta(hours=hour)) for hour in range(1, 6)]
+
+    assert [title(body) for body in slack.bodies()] == ["prune failed"]
+    assert sent == notify.Sent(sent=1, waiting=1, problems=("slack: HTTP 400",))
+    assert later[2] == notify.Sent(waiting=1, problems=("slack: HTTP 400",))
+    refused = "slack: given up, for it is refused for good: backup of <a> & b failed"
+    assert later[3] == notify.Sent(sent=0, problems=("slack: HTTP 400", refused))
+    assert later[4] == notify.Sent()
+    assert notify.read(alerts).given_up == 1
+
+
+def test_what_one_channel_refuses_for_good_is_kept_for_another_that_is_down(
+    tmp_path: Path, slack: Receiver
+) -> None:
+    with receiver(answer=500) as down:
+        address = down.url.replace("http", "json")
+        alerts = alerts_for(tmp_path, SLACK_WEBHOOK_URL=slack.url, BACKUP_ALERT_URLS=address)
+        slack.unwanted = "backup of"
+        report(alerts, FAILED)
+        other = replace(FAILED, key="prune", title="prune failed")
+        notify.report(alerts, [other], checked=("prune",), now=NOW)
+        for hour in range(1, 9):
+            notify.flush(alerts, now=NOW + timedelta(hours=hour))
+        down.answer = 200
+        notify.flush(alerts, now=NOW + timedelta(hours=10))
+
+        assert len(down.accepted) == 2
+        assert len(slack.accepted) == 1
+        assert notify.read(alerts).queue == ()
+        assert notify.read(alerts).given_up == 1
+
+
+def test_an_address_that_refuses_everything_gets_what_waits_once_it_is_right(
+    alerts: notify.Alerts, slack: Receiver
+) -> None:
+    slack.answer = 404
+    report(alerts, FAILED)
+    other = replace(FAILED, key="prune", title="prune failed")
+    notify.report(alerts, [other], checked=("prune",), now=NOW)
+    for day in range(1, 7):
+        notify.flush(alerts, now=NOW + timedelta(days=day, hours=-day))
+    slack.answer = 200
+    notify.flush(alerts, now=NOW + timedelta(days=7), at_once=True)
+
+    assert sum("still open" not in body for body in slack.bodies()) == 2
+
+
+@pytest.mark.parametrize("answer", [408, 429, 500])
+def test_what_may_pass_keeps_the_order(alerts: notify.Alerts, slack: Receiver, answer: int) -> None:
+    slack.unwanted, slack.refusal = "backup of", answer
+    report(alerts, FAILED)
+    other = replace(FAILED, key="prune", title="prune failed")
+    notify.report(alerts, [other], checked=("prune",), now=NOW)
+
+    assert slack.accepted == []
+
+
 def test_what_is_given_up_is_said(alerts: notify.Alerts, slack: Receiver) -> None:
     slack.answer = 500
     report(alerts, FAILED)
+    for hour in range(1, 5):
+        notify.flush(alerts, now=NOW + timedelta(hours=hour))
 
     late = notify.flush(alerts, now=NOW + timedelta(days=8))
 
     assert "given up, for nobody took them in time: 1" in late.problems
     assert notify.read(alerts).given_up == 1
+
+
+def test_a_clock_that_jumps_ahead_gives_up_nothing_that_was_not_tried(
+    alerts: notify.Alerts, slack: Receiver
+) -> None:
+    slack.answer = 500
+    report(alerts, FAILED)
+    slack.answer = 200
+    notify.flush(alerts, now=NOW + timedelta(days=900))
+
+    assert title(slack.bodies()[0]) == "backup of &lt;a&gt; &amp; b failed"
+    assert notify.read(alerts).given_up == 0
 
 
 def test_while_another_run_sends_one_waits_and_leaves_the_message_to_be_sent(

@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 from ulasis_backup.config import Config
 from ulasis_backup.observers import book as books
 from ulasis_backup.observers.book import Changed, Shelf, shelf_of
-from ulasis_backup.observers.channels import Channel, NotSent, channels_of
+from ulasis_backup.observers.channels import Channel, NotSent, NotWanted, channels_of
 from ulasis_backup.observers.discretion import discreet, secrets_of
 from ulasis_backup.observers.incidents import (
+    MOST_REFUSALS,
     Book,
     Incident,
     Message,
@@ -35,8 +36,18 @@ from ulasis_backup.observers.incidents import (
 SECONDS = 15.0
 """The longest that a run may be held up by its alerts, all channels together."""
 
-Results = dict[str, dict[str, str]]
-"""By message and channel what came of a try: why it failed, "" when it was sent."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """What came of sending one message by one channel: ``reason`` says why it failed."""
+
+    sent: bool = False
+    for_good: bool = False
+    reason: str = ""
+
+
+Results = dict[str, dict[str, Try]]
+"""By message and channel what came of each try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,13 +180,15 @@ def test(alerts: Alerts, *, now: datetime, where: str) -> tuple[tuple[Channel, s
     text = f"This is only a test: alerts of ulasis-backup arrive here.\nWhere:  {where}"
     sample = message(Severity.INFO, "test of the alerts", text, now=now)
     results = deliver((sample,), alerts.channels, seconds=SECONDS).get(sample.id, {})
-    return tuple((channel, results.get(channel.id, "not tried")) for channel in alerts.channels)
+    missing = Try(reason="not tried")
+    return tuple((channel, results.get(channel.id, missing).reason) for channel in alerts.channels)
 
 
 def deliver(messages: Sequence[Message], channels: Iterable[Channel], *, seconds: float) -> Results:
     """Send *messages* to the *channels* that lack them, all channels at once, within *seconds*.
 
-    A channel that failed once is not asked again; what was not tried is not in the answer.
+    A channel that failed once is not asked again, unless it refused that one message for good;
+    what was not tried is not in the answer.
     """
     workers = [_Worker(channel, messages) for channel in channels]
     deadline = time.monotonic() + seconds
@@ -184,40 +197,44 @@ def deliver(messages: Sequence[Message], channels: Iterable[Channel], *, seconds
     found: Results = {}
     for worker in workers:
         worker.join(max(0.0, deadline - time.monotonic()))
-        for identity, reason in worker.results(seconds):
-            found.setdefault(identity, {})[worker.channel.id] = reason
+        for identity, tried in worker.results(seconds):
+            found.setdefault(identity, {})[worker.channel.id] = tried
     return found
 
 
 class _Worker(threading.Thread):
-    """Sends to one channel, message after message, until one fails."""
+    """Sends to one channel, message after message, until one fails that may go later."""
 
     def __init__(self, channel: Channel, messages: Sequence[Message]) -> None:
         # A daemon: one that hangs must not keep the process alive.
         super().__init__(daemon=True)
         self.channel = channel
-        self._wanted = [entry for entry in messages if channel.id not in entry.delivered]
-        self._done: list[tuple[str, str]] = []
+        self._wanted = [entry for entry in messages if channel.id not in entry.settled]
+        self._done: list[tuple[str, Try]] = []
 
     def run(self) -> None:
         """Send, and note what came of it."""
         for entry in self._wanted:
-            try:
-                self.channel.send(entry)
-            except NotSent as error:
-                self._done.append((entry.id, str(error)))
+            tried = self._try(entry)
+            self._done.append((entry.id, tried))
+            if not (tried.sent or tried.for_good):
                 return
-            except Exception as error:  # noqa: BLE001 (a traceback could show the address)
-                self._done.append((entry.id, type(error).__name__))
-                return
-            self._done.append((entry.id, ""))
 
-    def results(self, seconds: float) -> Iterator[tuple[str, str]]:
+    def _try(self, entry: Message) -> Try:
+        try:
+            self.channel.send(entry)
+        except NotSent as error:
+            return Try(reason=str(error), for_good=isinstance(error, NotWanted))
+        except Exception as error:  # noqa: BLE001 (a traceback could show the address)
+            return Try(reason=type(error).__name__)
+        return Try(sent=True)
+
+    def results(self, seconds: float) -> Iterator[tuple[str, Try]]:
         """Yield what is known now; the one that still hangs has failed."""
         done = list(self._done)
         yield from done
         if self.is_alive() and len(done) < len(self._wanted):
-            yield self._wanted[len(done)].id, f"no answer in {seconds:.0f} s"
+            yield self._wanted[len(done)].id, Try(reason=f"no answer in {seconds:.0f} s")
 
 
 def _send_waiting(alerts: Alerts, *, now: datetime, seconds: float, at_once: bool) -> Sent:
@@ -230,10 +247,15 @@ def _send_waiting(alerts: Alerts, *, now: datetime, seconds: float, at_once: boo
         lambda book: _noted(book, chosen, results, now=now, channels=alerts.channels),
     )
     there = {entry.id for entry in noted.book.queue}
+    gone = sum(entry.id not in there for entry in chosen)
     return Sent(
-        sent=sum(entry.id not in there for entry in chosen),
+        sent=max(0, gone - (noted.book.given_up - before.given_up)),
         waiting=len(noted.book.queue),
-        problems=(*_state_troubles(alerts, noted), *_problems(alerts, results)),
+        problems=(
+            *_state_troubles(alerts, noted),
+            *_problems(alerts, results),
+            *_given_up(alerts, chosen, results),
+        ),
     )
 
 
@@ -242,25 +264,53 @@ def _noted(
     channels: Iterable[Channel],
 ) -> Book:  # fmt: skip
     wanted = {channel.id for channel in channels}
+    taking = _taking(results)
     for entry in chosen:
         found = results.get(entry.id, {})
-        delivered = {*entry.delivered, *(name for name, reason in found.items() if not reason)}
-        failed = {name: reason for name, reason in found.items() if reason}
-        missing = wanted - delivered - set(failed)
+        delivered = {*entry.delivered, *(name for name, tried in found.items() if tried.sent)}
+        failed = {name: tried.reason for name, tried in found.items() if not tried.sent}
+        missing = wanted - delivered - entry.settled - set(failed)
         if found or not missing:
             # A channel that was not tried, for it had failed before, waits as well.
             failed |= dict.fromkeys(missing, "not tried yet")
-            book = after_try(book, entry.id, delivered=delivered, failed=failed, now=now)
+            book = after_try(
+                book, entry.id, delivered=delivered, failed=failed, now=now,
+                refusing=[n for n, one in found.items() if _refused(entry, n, one, taking)],
+            )  # fmt: skip
     return book
+
+
+def _taking(results: Results) -> set[str]:
+    """Return the channels that took anything."""
+    return {name for one in results.values() for name, tried in one.items() if tried.sent}
+
+
+def _refused(entry: Message, channel: str, tried: Try, taking: Collection[str]) -> bool:
+    """Tell whether it is the message that *channel* refuses, and not all because of its address.
+
+    It is once the channel took another one in the same moment.
+    """
+    return tried.for_good and (channel in taking or channel in entry.refusals)
+
+
+def _given_up(alerts: Alerts, chosen: Iterable[Message], results: Results) -> Iterator[str]:
+    """Yield a line for each message that a channel has now refused once too often."""
+    labels = {channel.id: channel.label for channel in alerts.channels}
+    taking = _taking(results)
+    for entry in chosen:
+        for name, tried in results.get(entry.id, {}).items():
+            last = entry.refusals.get(name, 0) + 1 == MOST_REFUSALS
+            if last and _refused(entry, name, tried, taking):
+                yield f"{labels[name]}: given up, for it is refused for good: {entry.title}"
 
 
 def _problems(alerts: Alerts, results: Results) -> tuple[str, ...]:
     labels = {channel.id: channel.label for channel in alerts.channels}
     found = {
-        f"{labels[name]}: {reason}"
-        for reasons in results.values()
-        for name, reason in reasons.items()
-        if reason
+        f"{labels[name]}: {tried.reason}"
+        for tries in results.values()
+        for name, tried in tries.items()
+        if tried.reason
     }
     return tuple(sorted(found))
 
