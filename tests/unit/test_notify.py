@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -386,18 +388,35 @@ def test_what_is_told_and_kept_holds_no_secret(tmp_path: Path, slack: Receiver) 
 
 
 class Mailbox:
-    """A mail server that knows one login."""
+    """A mail server that knows one login. ``answer`` is what it says to a mail."""
 
     def __init__(self) -> None:
         self.mails: list[Mail] = []
+        self.recipients: list[list[str]] = []
+        self.answer = "250 OK"
+        self.unwanted = ""
+        self.unknown = ""
+
+    async def handle_RCPT(  # noqa: N802 (aiosmtpd's own name, and its arguments)
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: object
+    ) -> str:
+        if address == self.unknown:
+            return "550 s3cret: nobody here is called so"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(  # noqa: N802 (aiosmtpd's own name)
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
         content = envelope.content
         assert isinstance(content, bytes)
-        self.mails.append(message_from_bytes(content, policy=default))
-        return "250 OK"
+        mail = message_from_bytes(content, policy=default)
+        if self.unwanted and self.unwanted in mail["Subject"]:
+            return "554 s3cret: looks like spam"
+        if self.answer == "250 OK":
+            self.mails.append(mail)
+            self.recipients.append(list(envelope.rcpt_tos))
+        return self.answer
 
 
 def _login(
@@ -445,6 +464,53 @@ def test_a_mail_arrives(tmp_path: Path, mailbox: tuple[Mailbox, int]) -> None:
     assert mail.get_payload(decode=True) == "What: über\r\n".encode()
 
 
+def test_a_refused_address_among_several_is_named_and_the_others_get_one_mail(
+    tmp_path: Path, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    box.unknown = "boss@example.com"
+    alerts = mail_alerts(tmp_path, port)
+    label = "mail to ops@example.com,boss@example.com"
+    refused = "the mail server refused boss@example.com (SMTP 550)"
+
+    sent = report(alerts, FAILED)
+    notify.flush(alerts, now=NOW + timedelta(hours=1), at_once=True)
+    ((_, tried),) = notify.test(alerts, now=NOW, where="here")
+
+    assert sent == notify.Sent(sent=1, remarks=(f"{label}: {refused}",))
+    assert box.recipients == [["ops@example.com"]] * 2
+    assert tried == refused
+
+
+def test_a_mail_that_is_refused_for_good_blocks_no_other(
+    tmp_path: Path, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    box.unwanted = "backup of"
+    alerts = mail_alerts(tmp_path, port)
+    report(alerts, FAILED)
+    other = replace(FAILED, key="prune", title="prune failed")
+    sent = notify.report(alerts, [other], checked=("prune",), now=NOW)
+
+    assert [mail["Subject"] for mail in box.mails] == ["ulasis-backup: prune failed"]
+    assert sent.problems == ("mail to ops@example.com,boss@example.com: SMTP 554",)
+
+
+def test_a_mail_that_may_be_taken_later_is_tried_again_and_arrives_once(
+    tmp_path: Path, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    box.answer = "451 s3cret: come back later"
+    alerts = mail_alerts(tmp_path, port)
+    refused = report(alerts, FAILED)
+    box.answer = "250 OK"
+    later = [notify.flush(alerts, now=NOW + timedelta(minutes=n)) for n in (1, 2, 60)]
+
+    assert refused.problems == ("mail to ops@example.com,boss@example.com: SMTP 451",)
+    assert later == [notify.Sent(sent=1), notify.Sent(), notify.Sent()]
+    assert len(box.mails) == 1
+
+
 def test_a_refused_login_is_said_without_the_password(
     tmp_path: Path, mailbox: tuple[Mailbox, int]
 ) -> None:
@@ -470,6 +536,41 @@ def test_a_mail_server_that_nobody_vouches_for_gets_no_login(tmp_path: Path) -> 
 
     assert "the server's certificate is not trusted" in sent.problems[0]
     assert box.mails == []
+
+
+def test_errors_and_silence_on_every_channel_end_with_one_message_each_and_no_secret(
+    tmp_path: Path, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    with receiver(answer=500) as slack, receiver(answer=0) as other, silent_port() as silent:
+        settings = {
+            "SLACK_WEBHOOK_URL": f"{slack.url}/TOKEN", "DB_PASSWORD": "hush-hush",
+            "BACKUP_ALERT_URLS": f"{other.url.replace('http', 'json')}/TOKEN",
+        }  # fmt: skip
+        down = mail_alerts(tmp_path, silent, **settings)
+        incident = replace(FAILED, text="no login with s3cret, nor with hush-hush, at TOKEN")
+        first = report(down, incident, seconds=3)
+        slack.answer = other.answer = 200
+        alerts = mail_alerts(tmp_path, port, **settings)
+        later = [notify.flush(alerts, now=NOW + timedelta(minutes=n)) for n in (1, 2, 60)]
+
+        assert first.problems == (
+            "alert address 1 (json): no answer in 3 s",
+            "mail to ops@example.com,boss@example.com: no answer in 3 s", "slack: HTTP 500",
+        )  # fmt: skip
+        assert later == [notify.Sent(sent=1), notify.Sent(), notify.Sent()]
+        assert (len(slack.accepted), len(other.accepted), len(box.mails)) == (1, 1, 1)
+        for told in (*slack.bodies(), *other.bodies(), str(box.mails[0])):
+            assert "hush-hush" not in told
+            assert "s3cret" not in told
+            assert slack.url not in told
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """Yield a port where every connection is taken and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 def self_signed(folder: Path) -> Path:

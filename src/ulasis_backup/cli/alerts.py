@@ -72,6 +72,7 @@ def list_alerts(context: typer.Context) -> None:
 
 def flush(context: typer.Context) -> None:
     """Send now what waits, also what would be tried later, and reminders that are due."""
+    from ulasis_backup.cli.runs import REMARK_HINT  # noqa: PLC0415
     from ulasis_backup.observers import notify  # noqa: PLC0415
     from ulasis_backup.operations.context import now  # noqa: PLC0415
 
@@ -81,6 +82,8 @@ def flush(context: typer.Context) -> None:
         {"sent": done.sent, "waiting": done.waiting, "problems": list(done.problems)},
         f"{done.sent} sent, {done.waiting} waiting",
     )
+    for remark in done.remarks:
+        session.warn(f"an alert did not reach all: {remark}", REMARK_HINT)
     if done.problems and session.json:
         raise typer.Exit(FollowUpFailed.exit_code)
     if done.problems:

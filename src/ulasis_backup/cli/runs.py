@@ -45,6 +45,8 @@ PINGED = "backup"
 """The operation that a dead-man's switch watches."""
 QUEUE_HINT = "it is kept and tried again; `ulasis-backup alert list` shows it, `alert test` tries"
 
+REMARK_HINT = "the others have it, so it is not sent again; is the address right?"
+
 
 class Run:
     """One operation from its begin to its end."""
@@ -125,8 +127,11 @@ class Run:
         if self._ping:
             failed = outcome.code not in MADE
             self._ping.call("fail" if failed else "", self._summary(outcome))
-        for problem in self._tell(outcome, seconds).problems:
+        told = self._tell(outcome, seconds)
+        for problem in told.problems:
             session.warn(f"an alert was not sent: {problem}", QUEUE_HINT)
+        for remark in told.remarks:
+            session.warn(f"an alert did not reach all: {remark}", REMARK_HINT)
         left = max(0.0, deadline - time.monotonic())
         for problem in self._ping.wait(left) if self._ping else ():
             session.warn(f"BACKUP_PING_URL was not reached: {problem}")

@@ -1,5 +1,7 @@
 """Channels: where alerts go. Each sends one message once, or says in a few words why not.
 
+What was sent, but not to all whom the channel stands for, comes with a remark.
+
 An address holds a token, so a channel is only ever called by its label, and a reason never
 quotes what a library said.
 """
@@ -54,7 +56,8 @@ class Channel:
 
     id: str
     label: str
-    send: Callable[[Message], None]
+    send: Callable[[Message], str]
+    """Sends, and returns a remark, "" for none. Raises NotSent."""
 
 
 def channels_of(settings: Settings) -> tuple[Channel, ...]:
@@ -111,26 +114,30 @@ class _Straight(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _to_slack(url: str, message: Message) -> None:
+def _to_slack(url: str, message: Message) -> str:
     sign = SLACK_SIGNS[message.severity]
     text = f"{sign} *{_for_slack(subject(message))}*\n{_for_slack(message.text)}"
     post(url, json.dumps({"text": text}).encode(), content="application/json")
+    return ""
 
 
 def _for_slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _to_mail(settings: Settings, message: Message) -> None:
+def _to_mail(settings: Settings, message: Message) -> str:
     mail = _mail(settings, message)
     try:
         with _mail_server(settings) as server:
             if settings.smtp_user:
                 password = settings.smtp_password
                 server.login(settings.smtp_user, password.get_secret_value() if password else "")
-            server.send_message(mail)
+            refused = server.send_message(mail)
     except Exception as error:  # noqa: BLE001 (a server's words may quote the login)
         raise _failure(error) from None
+    # The others have it: sent again it would come to them twice.
+    some = (f"{address} (SMTP {code})" for address, (code, _) in sorted(refused.items()))
+    return f"the mail server refused {', '.join(some)}" if refused else ""
 
 
 def _mail_server(settings: Settings) -> smtplib.SMTP:
@@ -174,7 +181,7 @@ def _apprise_channel(url: str, number: int) -> Channel:
     )
 
 
-def _to_apprise(url: str, message: Message) -> None:
+def _to_apprise(url: str, message: Message) -> str:
     import apprise  # noqa: PLC0415 (slow, and needed only when there is something to tell)
 
     kinds = {
@@ -204,6 +211,7 @@ def _to_apprise(url: str, message: Message) -> None:
         raise _answered(int(heard.status))
     if not sent:
         raise NotSent("not accepted")
+    return ""
 
 
 class _Statuses(Handler):

@@ -39,7 +39,10 @@ SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
-    """What came of sending one message by one channel: ``reason`` says why it failed."""
+    """What came of sending one message by one channel: ``reason`` says why it failed.
+
+    What was sent has one, too, where not all got it whom the channel stands for.
+    """
 
     sent: bool = False
     for_good: bool = False
@@ -62,11 +65,15 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What came of sending: messages that left the queue, those that wait, and what went wrong."""
+    """What came of sending: messages that left the queue, those that wait, and what went wrong.
+
+    ``remarks`` tell of what was sent and did not reach all; it is not tried again.
+    """
 
     sent: int = 0
     waiting: int = 0
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def alerts_of(config: Config) -> Alerts:
@@ -222,12 +229,11 @@ class _Worker(threading.Thread):
 
     def _try(self, entry: Message) -> Try:
         try:
-            self.channel.send(entry)
+            return Try(sent=True, reason=self.channel.send(entry))
         except NotSent as error:
             return Try(reason=str(error), for_good=isinstance(error, NotWanted))
         except Exception as error:  # noqa: BLE001 (a traceback could show the address)
             return Try(reason=type(error).__name__)
-        return Try(sent=True)
 
     def results(self, seconds: float) -> Iterator[tuple[str, Try]]:
         """Yield what is known now; the one that still hangs has failed."""
@@ -253,9 +259,10 @@ def _send_waiting(alerts: Alerts, *, now: datetime, seconds: float, at_once: boo
         waiting=len(noted.book.queue),
         problems=(
             *_state_troubles(alerts, noted),
-            *_problems(alerts, results),
+            *_reasons(alerts, results, sent=False),
             *_given_up(alerts, chosen, results),
         ),
+        remarks=_reasons(alerts, results, sent=True),
     )
 
 
@@ -304,13 +311,13 @@ def _given_up(alerts: Alerts, chosen: Iterable[Message], results: Results) -> It
                 yield f"{labels[name]}: given up, for it is refused for good: {entry.title}"
 
 
-def _problems(alerts: Alerts, results: Results) -> tuple[str, ...]:
+def _reasons(alerts: Alerts, results: Results, *, sent: bool) -> tuple[str, ...]:
     labels = {channel.id: channel.label for channel in alerts.channels}
     found = {
         f"{labels[name]}: {tried.reason}"
         for tries in results.values()
         for name, tried in tries.items()
-        if tried.reason
+        if tried.reason and tried.sent is sent
     }
     return tuple(sorted(found))
 
