@@ -109,6 +109,8 @@ class Run:
 
     def end(self, code: int, session: Session) -> int:
         """Run the hook after it, ping, and tell of the outcome; return the exit code."""
+        if code == errors.TERMINATED:
+            return self._end_soon(session)
         try:
             code = self._after(code, session) if self._entered else code
         finally:
@@ -117,6 +119,17 @@ class Run:
             self._tell_all(outcome, session)
             self._measure(outcome, session)
         return code
+
+    def _end_soon(self, session: Session) -> int:
+        """Do the same after SIGTERM, what matters most first: containers are killed after 10 s."""
+        outcome = self._outcome(errors.TERMINATED)
+        self._tell_all(outcome, session)
+        try:
+            if self._entered:
+                self._after(outcome.code, session)
+        finally:
+            self._measure(outcome, session)
+        return outcome.code
 
     def _tell_all(self, outcome: Outcome, session: Session) -> None:
         if not outcome.counts:
@@ -178,7 +191,8 @@ class Run:
         try:
             hook = hooks.hook_of(self._config.settings, "after", self._operation, facts)
             if hook:
-                hooks.run(hook)
+                stopped = code == errors.TERMINATED
+                hooks.run(hooks.hurried(hook, SECONDS_AFTER_SIGNAL) if stopped else hook)
         except hooks.HookFailed as error:
             if self._operation == "backup" and code == 0:
                 session.complain(f"the backup is made, but {error.message}", error.hint)
