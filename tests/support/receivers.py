@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -22,6 +23,7 @@ class Receiver:
     unwanted: str = ""
     refusal: int = 400
     got: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[Message] = field(default_factory=list)
     accepted: list[tuple[str, str]] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -42,6 +44,7 @@ def receiver(answer: int = 200) -> Iterator[Receiver]:
             length = int(self.headers.get("Content-Length", "0"))
             body = self.rfile.read(length).decode()
             state.got.append((self.path, body))
+            state.headers.append(self.headers)
             if not state.answer:
                 state.closing.wait(60)
                 return
@@ -55,6 +58,9 @@ def receiver(answer: int = 200) -> Iterator[Receiver]:
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"ok")
+
+        def do_PUT(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_: object) -> None:
             pass

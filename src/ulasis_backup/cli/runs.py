@@ -151,6 +151,8 @@ class Run:
 
     def _measure(self, outcome: Outcome, session: Session) -> None:
         """Remember how the run ended, and publish metrics where the settings want them."""
+        if not outcome.counts:
+            return
         note_run(
             self._config,
             self._operation,
@@ -164,13 +166,21 @@ class Run:
         settings = self._config.settings
         if not (settings.backup_metrics_file or settings.backup_pushgateway_url):
             return
+        self._publish(session)
+
+    def _publish(self, session: Session) -> None:
         # Costly to import, and rarely wanted.
         from ulasis_backup.app import build  # noqa: PLC0415
         from ulasis_backup.operations import metrics  # noqa: PLC0415
         from ulasis_backup.operations.status import status  # noqa: PLC0415
 
+        found = None
         try:
             found = status(build(self._config, ignore))
+        except errors.UlasisError as error:
+            message = f"the metrics say nothing of the backups: {error.message}"
+            session.warn(message, error.hint)
+        try:
             metrics.publish(self._config, found, last_runs(self._config))
         except errors.UlasisError as error:
             session.warn(f"metrics were not published: {error.message}", error.hint)
