@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from support.manifests import MORNING
+from support.manifests import KEY, MORNING, Wanted, put_backup
 from support.receivers import receiver
 from support.shelf import check, context_at, put
 from ulasis_backup.cli.runs import Run
@@ -85,6 +85,25 @@ def test_the_metrics_say_what_the_status_says(found: Status) -> None:
     assert values['ulasis_backup_run_exit_code{operation="verify-all"}'] == 40
     assert values['ulasis_backup_run_phase_seconds{operation="backup",phase="dump"}'] == 8.0
     assert 'ulasis_backup_run_succeeded_timestamp_seconds{operation="verify-all"}' not in values
+
+
+def test_a_younger_backup_by_the_other_method_hides_none(tmp_path: Path) -> None:
+    world = context_at(tmp_path)
+    put(world, days=-6)
+    for day in (-2, -1, 0):
+        put_backup(world.repository, Wanted(days=day, key=KEY, method="rows"))
+
+    values = _values(metrics.as_text(status(world, moment=EVENING), {}).decode())
+
+    name = "ulasis_backup_newest_timestamp_seconds"
+    found = {key: value for key, value in values.items() if key.startswith(name)}
+    days = {"sql": -6, "rows": 0}
+    assert found == {
+        f'{name}{{databases="shop",method="{method}",server="db1:3306"}}': (
+            MORNING + timedelta(days=day)
+        ).timestamp()
+        for method, day in days.items()
+    }
 
 
 @needs_promtool

@@ -178,8 +178,8 @@ def _series(made: CollectorRegistry, every: tuple[SeriesStatus, ...]) -> None:
     verdicts = _gauge(made, "backups", "Backups by verdict.", (*SERIES, "verdict"))
     for series in every:
         names = (series.server, ",".join(series.databases))
-        if series.newest:
-            known, labels = series.newest, (*names, series.newest.method)
+        for known in series.newest_by_method:
+            labels = (*names, known.method)
             newest.labels(*labels).set(known.at.timestamp())
             seconds.labels(*labels).set(known.seconds)
             plain.labels(*labels).set(known.plain_bytes)
