@@ -246,9 +246,26 @@ def test_the_test_says_of_each_channel_whether_it_arrived(
     assert titles(slack) == ["test of the alerts"] * 3
 
 
-@pytest.mark.parametrize("name", ["test", "list", "flush"])
-def test_without_channels_it_says_what_to_set(command: Command, name: str) -> None:
-    done = command.having(SLACK_WEBHOOK_URL=None).run("alert", name)
+def test_an_incident_is_closed_by_its_key_and_people_are_told_by_whom(
+    command: Command, slack: Receiver
+) -> None:
+    assert command.run("prune").code == 60
+    listed = command.run("alert", "list").out
+    wrong = command.run("alert", "close", "prun")
+    closed = command.run("alert", "close", "prune")
+
+    assert "\n  Key:    prune\n" in listed
+    assert (wrong.code, closed.code) == (50, 0)
+    assert "alert list" in wrong.err
+    assert closed.out == "closed: prune\n1 sent, 0 waiting\n"
+    assert titles(slack)[1:] == ["over: prune of ulasis at db1 needs a look: could not check"]
+    assert "closed by hand, by " in slack.bodies()[1]
+    assert command.ok("alert", "list")["open"] == []
+
+
+@pytest.mark.parametrize("words", ["test", "list", "flush", "close backup"])
+def test_without_channels_it_says_what_to_set(command: Command, words: str) -> None:
+    done = command.having(SLACK_WEBHOOK_URL=None).run("alert", *words.split())
 
     assert done.code == 2
     assert "HINT: set SLACK_WEBHOOK_URL" in done.err

@@ -41,12 +41,14 @@ class Incident:
     """Something that lasts until it is over. ``key`` says what, within one server and databases.
 
     A changed ``title`` is told of again: keep numbers that move by themselves in ``text``.
+    Without ``lasting`` it is about what a person once did: no reminder until it is done again.
     """
 
     key: str
     severity: Severity
     title: str
     text: str
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,11 @@ def enter(
 
 def reminded(book: Book, *, now: datetime, remind: timedelta) -> Book:
     """Return *book* with a reminder for each open incident that was last told of long ago."""
-    due = {entry.incident.key for entry in book.open if _reminder_due(entry, now, remind)}
+    due = {
+        entry.incident.key
+        for entry in book.open
+        if entry.incident.lasting and _reminder_due(entry, now, remind)
+    }
     entries = [
         replace(entry, told=now) if entry.incident.key in due else entry for entry in book.open
     ]
