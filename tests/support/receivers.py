@@ -15,11 +15,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Receiver:
     """What arrived, as path and body. ``answer`` is the status; 0: it never answers.
 
-    A body with ``unwanted`` in it is answered with ``refusal``.
+    It answers after ``delay`` seconds. A body with ``unwanted`` in it is answered with ``refusal``.
     """
 
     url: str = ""
     answer: int = 200
+    delay: float = 0
     unwanted: str = ""
     refusal: int = 400
     got: list[tuple[str, str]] = field(default_factory=list)
@@ -48,6 +49,7 @@ def receiver(answer: int = 200) -> Iterator[Receiver]:
             if not state.answer:
                 state.closing.wait(60)
                 return
+            state.closing.wait(state.delay)
             refused = state.unwanted and state.unwanted in body
             answer = state.refusal if refused else state.answer
             if answer in range(200, 300):

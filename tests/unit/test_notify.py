@@ -22,7 +22,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from support.faults import fill
-from support.receivers import Receiver, receiver
+from support.receivers import Receiver, receiver, wait_until
 from support.server import free_port
 from ulasis_backup.config import read_config
 from ulasis_backup.observers import book as books
@@ -102,12 +102,28 @@ def test_one_that_hangs_holds_nobody_up_and_the_other_channels_have_it(tmp_path:
         )
         sent = report(alerts, FAILED, seconds=5)
         hanging.answer = 200
-        again = notify.flush(alerts, now=NOW + timedelta(minutes=2))
+        hanging.closing.set()
+        wait_until(lambda: notify.flush(alerts, now=NOW, at_once=True) == notify.Sent(sent=1))
 
         assert sent == notify.Sent(waiting=1, problems=("slack: no answer in 5 s",))
-        assert again == notify.Sent(sent=1)
         assert len(hanging.accepted) == 1
         assert well.paths() == ["/one"]
+
+
+def test_what_a_slow_receiver_took_after_all_is_not_sent_again(
+    alerts: notify.Alerts, slack: Receiver
+) -> None:
+    slack.delay = 3
+    other = replace(FAILED, key="prune", title="prune failed")
+    slow = notify.report(alerts, [FAILED, other], checked=(), now=NOW, seconds=1)
+    meanwhile = notify.flush(alerts, now=NOW, at_once=True)
+    wait_until(lambda: slack.accepted)
+    slack.delay = 0
+    wait_until(lambda: notify.flush(alerts, now=NOW, at_once=True) == notify.Sent(sent=2))
+
+    assert slow.problems == ("slack: no answer in 1 s",)
+    assert meanwhile.problems == ("slack: the try before has not ended",)
+    assert [title(body)[:6] for body in slack.bodies()] == ["backup", "prune "]
 
 
 def test_apprise_says_what_it_can_without_the_address(
@@ -369,6 +385,16 @@ def test_a_book_that_cannot_be_read_is_set_aside(
     assert len(slack.accepted) == 2
 
 
+def test_room_for_the_book_is_taken_before_there_is_anything_to_tell(
+    alerts: notify.Alerts,
+) -> None:
+    report(alerts)
+
+    assert alerts.shelf.reserve.stat().st_size == books.RESERVE_BYTES
+    assert alerts.shelf.reserve.stat().st_blocks * 512 >= books.RESERVE_BYTES
+    assert not alerts.shelf.book.exists()
+
+
 def test_without_channels_nothing_is_written(tmp_path: Path) -> None:
     report(alerts_for(tmp_path), FAILED)
 
@@ -542,23 +568,25 @@ def test_errors_and_silence_on_every_channel_end_with_one_message_each_and_no_se
     tmp_path: Path, mailbox: tuple[Mailbox, int]
 ) -> None:
     box, port = mailbox
-    with receiver(answer=500) as slack, receiver(answer=0) as other, silent_port() as silent:
+    with receiver(answer=500) as slack, receiver(answer=0) as other:
         settings = {
             "SLACK_WEBHOOK_URL": f"{slack.url}/TOKEN", "DB_PASSWORD": "hush-hush",
             "BACKUP_ALERT_URLS": f"{other.url.replace('http', 'json')}/TOKEN",
         }  # fmt: skip
-        down = mail_alerts(tmp_path, silent, **settings)
         incident = replace(FAILED, text="no login with s3cret, nor with hush-hush, at TOKEN")
-        first = report(down, incident, seconds=3)
+        with silent_port() as silent:
+            first = report(mail_alerts(tmp_path, silent, **settings), incident, seconds=3)
         slack.answer = other.answer = 200
+        other.closing.set()
         alerts = mail_alerts(tmp_path, port, **settings)
-        later = [notify.flush(alerts, now=NOW + timedelta(minutes=n)) for n in (1, 2, 60)]
+        wait_until(lambda: notify.flush(alerts, now=NOW, at_once=True).sent)
+        nothing_left = notify.flush(alerts, now=NOW + timedelta(hours=1))
 
         assert first.problems == (
             "alert address 1 (json): no answer in 3 s",
             "mail to ops@example.com,boss@example.com: no answer in 3 s", "slack: HTTP 500",
         )  # fmt: skip
-        assert later == [notify.Sent(sent=1), notify.Sent(), notify.Sent()]
+        assert nothing_left == notify.Sent()
         assert (len(slack.accepted), len(other.accepted), len(box.mails)) == (1, 1, 1)
         for told in (*slack.bodies(), *other.bodies(), str(box.mails[0])):
             assert "hush-hush" not in told

@@ -99,6 +99,7 @@ def _change(shelf: Shelf, changed: Callable[[Book], Book]) -> Changed:
     after = changed(read(shelf))
     if after != _on_disk(shelf):
         _write(shelf, after)
+    _take_reserve(shelf.reserve)
     _REMEMBERED.pop(shelf.book, None)
     return Changed(book=after)
 
@@ -149,8 +150,6 @@ def _write(shelf: Shelf, book: Book) -> None:
         replace_file(shelf.book, text)
     except OSError as error:
         _into_reserve(shelf, text.encode(), error)
-    else:
-        _take_reserve(shelf.reserve)
 
 
 def _take_reserve(path: Path) -> None:

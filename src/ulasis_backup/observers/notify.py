@@ -210,7 +210,11 @@ def deliver(messages: Sequence[Message], channels: Iterable[Channel], *, seconds
 
 
 class _Worker(threading.Thread):
-    """Sends to one channel, message after message, until one fails that may go later."""
+    """Sends to one channel, message after message, until one fails that may go later.
+
+    One that nobody waits for any more ends with the message that it is at. What the receiver took
+    all the same is not sent again by the next one of this process.
+    """
 
     def __init__(self, channel: Channel, messages: Sequence[Message]) -> None:
         # A daemon: one that hangs must not keep the process alive.
@@ -218,16 +222,41 @@ class _Worker(threading.Thread):
         self.channel = channel
         self._wanted = [entry for entry in messages if channel.id not in entry.settled]
         self._done: list[tuple[str, Try]] = []
+        self._late = False
+        before = _LATE.get(channel.id)
+        self._blocked = before is not None and before.is_alive()
+        self._had = before.sent if before else frozenset()
+
+    @property
+    def sent(self) -> frozenset[str]:
+        """Return the messages that the channel has."""
+        return frozenset(identity for identity, tried in self._done if tried.sent)
 
     def run(self) -> None:
         """Send, and note what came of it."""
         for entry in self._wanted:
-            tried = self._try(entry)
+            if self._late:
+                return
+            tried = Try(sent=True) if entry.id in self._had else self._try(entry)
             self._done.append((entry.id, tried))
             if not (tried.sent or tried.for_good):
                 return
 
+    def results(self, seconds: float) -> Iterator[tuple[str, Try]]:
+        """Yield what is known now; the one that still hangs has failed."""
+        alive = self.is_alive()
+        done = list(self._done)
+        yield from done
+        if alive and len(done) < len(self._wanted):
+            self._late = True
+            _LATE[self.channel.id] = self
+            yield self._wanted[len(done)].id, Try(reason=f"no answer in {seconds:.0f} s")
+        elif not self._blocked:
+            _LATE.pop(self.channel.id, None)
+
     def _try(self, entry: Message) -> Try:
+        if self._blocked:
+            return Try(reason="the try before has not ended")
         try:
             return Try(sent=True, reason=self.channel.send(entry))
         except NotSent as error:
@@ -235,12 +264,9 @@ class _Worker(threading.Thread):
         except Exception as error:  # noqa: BLE001 (a traceback could show the address)
             return Try(reason=type(error).__name__)
 
-    def results(self, seconds: float) -> Iterator[tuple[str, Try]]:
-        """Yield what is known now; the one that still hangs has failed."""
-        done = list(self._done)
-        yield from done
-        if self.is_alive() and len(done) < len(self._wanted):
-            yield self._wanted[len(done)].id, Try(reason=f"no answer in {seconds:.0f} s")
+
+_LATE: dict[str, _Worker] = {}
+"""By channel the one that did not end in time."""
 
 
 def _send_waiting(alerts: Alerts, *, now: datetime, seconds: float, at_once: bool) -> Sent:
