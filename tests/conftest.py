@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.server import (
     MARIADBS,
@@ -25,6 +26,10 @@ from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
 from ulasis_backup.mysql.server import Server, connect
 
 Start = Callable[[str], ScratchServer]
+
+# How long an example takes says more of the machine's other work than of ours.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

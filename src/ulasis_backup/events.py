@@ -1,4 +1,4 @@
-"""What the operations tell whoever listens: progress bars, logs, later audit and metrics.
+"""What the operations tell whoever listens: progress bars, logs, metrics, the audit log.
 
 An operation calls its ``observe`` function with one of these values; it never prints or logs.
 """

@@ -176,6 +176,19 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditAnchor:
+    """An entry of the audit log that a manifest names: whose log, its number, the SHA-256 of it.
+
+    ``key`` is the fingerprint of the key that signed the entry.
+    """
+
+    host: str
+    seq: int
+    digest: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseOptions:
     """What ``CREATE DATABASE`` would say."""
 

@@ -230,18 +230,21 @@ class _Series:
         readable = self._readable
         good = [backup for backup in readable if backup.worth is Worth.GOOD]
         proven = [backup for backup in readable if backup.verdict is Verdict.PROVEN]
-        if readable:
-            yield readable[-1], "the newest"
-            latest = max(readable, key=lambda backup: (backup.started_at, backup.rank))
-            if latest != readable[-1]:
-                yield latest, "the newest by the clock"
-        if good and good[-1] != readable[-1]:
-            yield good[-1], "the newest complete one"
+        told: set[str] = set()
+        for group, what in ((readable, "the newest"), (good, "the newest complete one")):
+            by_clock = sorted(group, key=lambda backup: (backup.started_at, backup.rank))
+            for found, reason in ((group[-1:], what), (by_clock[-1:], f"{what} by the clock")):
+                # One that is the newest of all is it in every other way, too.
+                yield from ((backup, reason) for backup in found if backup.id not in told)
+                told |= {backup.id for backup in found}
         if proven:
             yield proven[-1], "the newest proven one"
         usual = [backup for backup in proven if backup.kind is not Kind.SAFETY]
         if usual and usual[-1] != proven[-1]:
             yield usual[-1], "the newest proven one but safety backups"
+        complete = [backup for backup in usual if backup.worth is Worth.GOOD]
+        if complete and complete[-1] != usual[-1]:
+            yield complete[-1], "the newest complete proven one"
 
     def _by_tier(
         self, tier: _Tier, reasons: dict[str, list[str]], missed: dict[str, list[str]]

@@ -24,6 +24,8 @@ SECRETS = (
     "backup_pushgateway_url",
 )  # fmt: skip
 
+SHORTEST_AUDIT_DAYS = 365
+
 
 def _empty_is_unset(value: object) -> object:
     return None if value == "" else value
@@ -65,6 +67,13 @@ def _known_zone(name: str) -> str:
         msg = "not a known time zone, e.g. UTC or Europe/Berlin"
         raise ValueError(msg)
     return name
+
+
+def _a_year_or_for_ever(days: int) -> int:
+    if days and days < SHORTEST_AUDIT_DAYS:
+        msg = f"at least {SHORTEST_AUDIT_DAYS}, a year, or 0: for ever"
+        raise ValueError(msg)
+    return days
 
 
 class Settings(BaseModel):
@@ -181,6 +190,9 @@ class Settings(BaseModel):
     backup_rpo_hours: float = Field(
         24, gt=0, description="Hours of changes that may be lost at the most (RPO), for `status`."
     )
+    backup_retired: str = Field(
+        "", description="Databases, separated by commas, of which no new backups are expected."
+    )
     backup_rto_hours: float = Field(
         4, gt=0, description="Hours that a restore may take at the most (RTO), for `status`."
     )
@@ -215,6 +227,22 @@ class Settings(BaseModel):
     )
     backup_prune_after_backup: bool = Field(
         default=True, description="Prune a series after each successful backup of it."
+    )
+    backup_audit: bool = Field(
+        default=True, description="Keep the audit log in the repository: who did what, and when."
+    )
+    backup_audit_days: Annotated[int, AfterValidator(_a_year_or_for_ever)] = Field(
+        400, ge=0, description="Days that its entries stay, at least 365; 0: for ever."
+    )
+    backup_audit_host: str = Field(
+        "",
+        description="Name of this machine in it; the host's name when empty. Set it where that "
+        "changes, as in containers. No two machines may have the same.",
+    )
+    backup_audit_key_file: OptionalPath = Field(
+        None,
+        description="File of the Ed25519 key that signs it, made at the first use; `audit-key` in "
+        "BACKUP_STATE_DIR when unset.",
     )
     backup_anomaly_watch: bool = Field(
         default=True,

@@ -25,11 +25,11 @@ from ulasis_backup.model import Login, Secret
 from ulasis_backup.mysql import commands
 from ulasis_backup.mysql.columns import RowSource, row_source, rows_select
 from ulasis_backup.mysql.keys import table_key
-from ulasis_backup.mysql.loading import NOT_COMMITTED, Way, loading_session
+from ulasis_backup.mysql.loading import Way, loading_session
 from ulasis_backup.mysql.losses import TYPED_JSON, inexact_columns
 from ulasis_backup.mysql.rows import check
 from ulasis_backup.mysql.scratch import ScratchServer, scratch_server
-from ulasis_backup.mysql.server import Server, connect, quote
+from ulasis_backup.mysql.server import NOT_COMMITTED, Server, connect, quote
 from ulasis_backup.mysql.wire import read_rows
 
 pytestmark = pytest.mark.server

@@ -290,15 +290,25 @@ def test_an_assertion_that_does_not_hold_fails_the_backup(shelf: Bench) -> None:
         ("SELECT id FROM orders", "100 rows instead of one"),
         ("DELETE FROM orders", "denied"),
         ("SELECT User FROM mysql.user LIMIT 1", "denied"),
-        ("SELECT SLEEP(30) FROM orders LIMIT 1", ""),
     ],
 )
-def test_a_query_that_fails_or_writes_or_lasts_does_not_hold(
-    shelf: Bench, sql: str, said: str
-) -> None:
+def test_a_query_that_fails_or_writes_does_not_hold(shelf: Bench, sql: str, said: str) -> None:
     holds, found = asked(shelf, sql, equals=1_000_000)
     assert not holds
     assert said in found
+
+
+def test_an_assertion_that_takes_too_long_says_nothing_about_the_backup(shelf: Bench) -> None:
+    slow = Assertion.model_validate(
+        {"name": "slow", "sql": "SELECT SLEEP(30) FROM orders LIMIT 1", "equals": 0}
+    )
+    wrong = Assertion.model_validate({"name": "wrong", "sql": "SELECT 1", "equals": 2})
+    found = shelf.tested(backup_assertions=(slow,), backup_assertion_seconds=1)
+    assert found.verdict is Verdict.COULD_NOT_CHECK
+    assert "'slow' was not answered in time" in found.reason
+    found = shelf.tested(backup_assertions=(slow, wrong), backup_assertion_seconds=1)
+    assert found.verdict is Verdict.FAILED
+    assert "'wrong'" in found.reason
 
 
 # The command.

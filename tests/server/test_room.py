@@ -6,8 +6,8 @@ import pytest
 
 from ulasis_backup.errors import LoadFailed
 from ulasis_backup.methods import load
-from ulasis_backup.mysql.loading import HINTS, NOT_COMMITTED
-from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.loading import HINTS
+from ulasis_backup.mysql.server import NOT_COMMITTED, Server
 from ulasis_backup.operations.room import with_room
 
 pytestmark = pytest.mark.server

@@ -17,6 +17,8 @@ from support.server import Command, Result
 from ulasis_backup.model import Login
 from ulasis_backup.mysql.server import connect
 
+RECORDS = ("audit", "runs")
+"""Folders of what each run leaves behind, a failed one too."""
 PATIENCE = 20.0
 """Seconds: far above what anything here takes when it works."""
 
@@ -82,11 +84,11 @@ def listed(command: Command) -> tuple[str, ...]:
 
 
 def digests_below(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below *folder*, but for the records of how runs ended."""
+    """Return the SHA-256 of every file below *folder*, but for the records of runs."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.parent.name != "runs"
+        if path.is_file() and path.relative_to(folder).parts[0] not in RECORDS
     }
 
 

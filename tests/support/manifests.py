@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ulasis_backup.model import (
+    AuditAnchor,
     DatabaseOptions,
     Flavour,
     Kind,
@@ -73,6 +74,7 @@ class Wanted:
     partial: bool = False
     method: str = "sql"
     payload: bytes = b"payload"
+    audit: AuditAnchor | None = None
     details: Details = DETAILS
 
 
@@ -131,6 +133,7 @@ def put_backup(shelf: Repository, wanted: Wanted | None = None) -> PayloadName:
         partial=wanted.partial,
         started_at=moment.isoformat(),
         stored=Size(bytes=len(wanted.payload), sha256="77" * 32),
+        audit=wanted.audit,
     )
     payload = PayloadName(backup_id=backup_id, suffix=head.payload.removeprefix(backup_id))
     shelf.storage.put(str(payload), [wanted.payload])

@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
+from support.auditing import filled
 from support.manifests import KEY, Wanted, put_backup
 from support.memory import MemoryStorage
 from ulasis_backup import model
@@ -28,7 +30,7 @@ from ulasis_backup.model import DatabaseOptions, Verdict
 from ulasis_backup.mysql.columns import Column, RowSource
 from ulasis_backup.mysql.definitions import ORDER, TABLE, Definition, digest_bytes
 from ulasis_backup.mysql.keys import Key, KeyColumn
-from ulasis_backup.repository import chains, objectfile, objectreader, proofs, repository
+from ulasis_backup.repository import auditfile, chains, objectfile, objectreader, proofs, repository
 from ulasis_backup.repository.manifest import Details, Header
 from ulasis_backup.repository.proofs import Check, Proof
 from ulasis_backup.repository.repository import Repository
@@ -95,6 +97,43 @@ def test_every_field_of_columns_and_keys_is_documented(value: type) -> None:
 def test_every_field_of_the_manifest_is_documented(value: type) -> None:
     fields = {field.name for field in dataclasses.fields(value)}
     assert fields <= names(section("Manifest"))
+
+
+def test_every_field_of_an_entry_of_the_audit_log_is_documented(tmp_path: Path) -> None:
+    sealed, plain = (filled(tmp_path / name, key=key) for name, key in (("a", KEY), ("b", None)))
+    written = [json.loads(raw.data) for raw in (*sealed.raws(), *plain.raws())]
+    said = {field for entry in written for field in entry}
+    facts = {field.name for field in dataclasses.fields(auditfile.Facts)}
+    page = (Path(__file__).parents[2] / "docs/reference/audit.md").read_text(encoding="utf-8")
+    body = {field.name for field in dataclasses.fields(auditfile.Body)} - {"padding"}
+
+    assert said | facts | {"padding"} <= names(section("Audit log"))
+    assert body <= names(page)
+    assert {"`began`", "`ended`", "`interrupted`"} <= {f"`{event}`" for event in auditfile.Event}
+    assert all(f"`{kind}`" in section("Audit log") for kind in auditfile.Kind)
+
+
+def test_an_entry_of_the_audit_log_is_checked_as_the_document_says(tmp_path: Path) -> None:
+    scribe = filled(tmp_path)
+    first, second = (raw.data for raw in scribe.raws()[:2])
+    entry = json.loads(second)
+    public = bytes.fromhex(json.loads(first)["facts"]["public"])
+    signature = bytes.fromhex(entry.pop("signature"))
+    text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    data_key = json.loads((scribe.folder / "keys" / f"{entry['body_key']}.json").read_bytes())
+    secret = aes_key_unwrap(KEY, bytes.fromhex(data_key["keys"][0]["wrapped"]))
+    info = f"ulasis-backup/1/{entry['body_key']}/audit/body".encode()
+    subkey = HKDF(SHA256(), 32, salt=None, info=info).derive(secret)
+    sealed = base64.b64decode(entry["body_encrypted"])
+
+    assert entry["previous"] == hashlib.sha256(first).hexdigest()
+    assert entry["key"] == hashlib.sha256(public).hexdigest()[:32]
+    Ed25519PublicKey.from_public_bytes(public).verify(
+        signature, b"ulasis-backup/1/audit\0" + text.encode()
+    )
+    body = json.loads(AESGCM(subkey).decrypt(sealed[:12], sealed[12:], None))
+    assert (body["event"], body["command"]) == ("began", "backup")
+    assert (len(sealed) - 12 - 16) % 512 == 0
 
 
 @pytest.mark.parametrize(

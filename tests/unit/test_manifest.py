@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import Any
@@ -18,6 +19,7 @@ from ulasis_backup.errors import (
     UnknownFormat,
     WrongKey,
 )
+from ulasis_backup.model import AuditAnchor
 from ulasis_backup.repository import canonical
 from ulasis_backup.repository import manifest as manifests
 from ulasis_backup.repository.repository import key_copy
@@ -47,6 +49,27 @@ def test_what_was_written_is_read(which: str) -> None:
     assert found.details == DETAILS
     assert found.signed is (which != "unsigned")
     assert found.encrypted is (which == "encrypted")
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_an_anchor_of_the_audit_log_is_kept_and_under_the_mac(which: str) -> None:
+    data, key = ALL[which]
+    anchor = AuditAnchor(host="db1", seq=7, digest="ab" * 32, key="cd" * 16)
+    cipher = "aes-256-cbc" if which == "encrypted" else None
+    anchored = written(
+        dataclasses.replace(header(ID, cipher=cipher), audit=anchor),
+        None if which == "unsigned" else new_data_key(ID),
+    )  # fmt: skip
+    other = changed(anchored, audit={"host": "db1", "seq": 8, "digest": "ab" * 32, "key": "cd"})
+
+    assert read(anchored, key).header.audit == anchor
+    with pytest.raises(IntegrityError):
+        read(other, key)
+    with pytest.raises(IntegrityError):
+        read(changed(anchored, audit=None), key)
+    # Without an anchor the manifest is what versions without the log write and read.
+    assert b'"audit"' not in data
+    assert read(data, key).header.audit is None
 
 
 @pytest.mark.parametrize("which", ALL)

@@ -196,6 +196,13 @@ class Objects(RuleBasedStateMachine):
         else:
             self.storage.delete(path)
         self.spoiled.add(name)
+        self.look_at(name)
+
+    def look_at(self, name: str) -> None:
+        """Say of an object whether it is spoiled: two flips of a bit are none."""
+        if name in self.whole:
+            data, _ = self.storage.blobs.get(path_of(self.epoch.id, name), (None, None))
+            (self.spoiled.discard if data == self.whole[name] else self.spoiled.add)(name)
 
     @rule(host=hosts)
     def verify_and_back_up(self, host: int) -> None:
@@ -242,9 +249,9 @@ class Objects(RuleBasedStateMachine):
         self.settle()
         self.storage.put_back(self.copies[number % len(self.copies)])
         self.standing_in.clear()
-        for name in self.stored():
-            if self.storage.blobs[path_of(self.epoch.id, name)][0] == self.whole.get(name):
-                self.spoiled.discard(name)
+        # The copy may be from before the damage, or from behind it.
+        for name in self.whole:
+            self.look_at(name)
 
     # What must hold.
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from support.manifests import KEY, MORNING, Wanted, put_backup
+from support.manifests import KEY, MORNING, Wanted
 from support.memory import MemoryStorage
-from support.shelf import check, context_at, put
+from support.shelf import check, context_at, put, put_wanted
 from ulasis_backup.cli.statuses import sparkline
 from ulasis_backup.errors import ServerUnreachable
 from ulasis_backup.model import Kind, Verdict
@@ -52,7 +52,7 @@ def test_a_fresh_backup_that_was_proven_is_fine(context: Context) -> None:
 
 
 def test_no_backup_is_critical_whatever_lies_there_of_others(context: Context) -> None:
-    put_backup(context.repository, Wanted(key=KEY, database="other"))
+    put_wanted(context, Wanted(key=KEY, database="other"))
 
     found = status(context, moment=EVENING)
 
@@ -152,7 +152,7 @@ def test_a_run_that_failed_is_told_even_while_the_newest_backup_is_young(context
 def test_a_backup_that_cannot_be_read_is_named(context: Context) -> None:
     name = put(context)
     check(context, name, Verdict.PROVEN, EVENING)
-    other = put_backup(context.repository, Wanted(key=bytes(32), days=-1))
+    other = put_wanted(context, Wanted(key=bytes(32), days=-1))
 
     found = status(context, moment=EVENING)
 
@@ -161,8 +161,8 @@ def test_a_backup_that_cannot_be_read_is_named(context: Context) -> None:
 
 
 def test_every_series_is_looked_at_on_request(context: Context) -> None:
-    put_backup(context.repository, Wanted(key=KEY, database="a"))
-    put_backup(context.repository, Wanted(key=KEY, database="b", days=-9))
+    put_wanted(context, Wanted(key=KEY, database="a"))
+    put_wanted(context, Wanted(key=KEY, database="b", days=-9))
 
     found = status(context, everything=True, moment=EVENING)
 
@@ -230,10 +230,50 @@ def test_a_proof_from_the_future_silences_nothing(context: Context) -> None:
 
 
 def test_a_partial_newest_backup_is_told(context: Context) -> None:
-    name = put_backup(context.repository, Wanted(key=KEY, partial=True))
+    whole = put(context)
+    check(context, whole, Verdict.INTACT, EVENING)
+    name = put_wanted(context, Wanted(key=KEY, partial=True))
     check(context, name, Verdict.INTACT, EVENING)
 
-    assert _keys(status(context, moment=EVENING)) == ["db1:3306/shop partial"]
+    found = status(context, moment=EVENING)
+    assert _keys(found) == ["db1:3306/shop partial"]
+    assert found.series[0].newest
+    assert found.series[0].newest.name == str(whole)
+
+
+def test_partial_backups_alone_are_no_good_backup(context: Context) -> None:
+    put_wanted(context, Wanted(key=KEY, partial=True))
+    assert "db1:3306/shop none" in _keys(status(context, moment=EVENING))
+
+
+def test_a_run_that_left_no_record_is_told(context: Context) -> None:
+    """As on a full disk: not even the failure could be written."""
+    name = put(context)
+    check(context, name, Verdict.PROVEN, MORNING)
+    series = listing(context.repository).entries[0].manifest.header.series
+    context.repository.storage.delete(f"runs/succeeded-{series}.json")
+    assert _keys(status(context, moment=EVENING)) == ["db1:3306/shop run"]
+
+
+def test_a_series_that_was_never_checked_is_told_whatever_retention_left_of_it(
+    context: Context,
+) -> None:
+    nights = [put(context, days=day) for day in range(90)]
+    for night in nights[:-7]:
+        delete(context.repository, night)
+    found = status(context, moment=EVENING + timedelta(days=89))
+    assert _keys(found) == ["db1:3306/shop unchecked", "db1:3306/shop unproven"]
+
+
+def test_a_database_that_was_dropped_for_good_is_left_in_peace(tmp_path: Path) -> None:
+    context = context_at(tmp_path, db_name="*", backup_method="sql")
+    put_wanted(context, Wanted(key=KEY, database="old"))
+    put_wanted(context, Wanted(key=KEY, database="shop", days=300))
+    evening = EVENING + timedelta(days=300)
+    assert "db1:3306/old rpo" in _keys(status(context, moment=evening))
+    retired = context_at(tmp_path, db_name="*", backup_method="sql", backup_retired="old")
+    retired = replace(context, config=retired.config)
+    assert _keys(status(retired, moment=evening)) == []
 
 
 def test_without_the_key_nothing_is_known(context: Context) -> None:
@@ -250,8 +290,8 @@ def test_without_the_key_nothing_is_known(context: Context) -> None:
 def test_by_sql_each_of_all_databases_is_a_series(tmp_path: Path) -> None:
     context = context_at(tmp_path, db_name="*", backup_method="sql")
     for name in ("a", "b"):
-        put_backup(context.repository, Wanted(key=KEY, database=name))
-    put_backup(context.repository, Wanted(key=KEY, database="c", server_name="db2:3306"))
+        put_wanted(context, Wanted(key=KEY, database=name))
+    put_wanted(context, Wanted(key=KEY, database="c", server_name="db2:3306"))
 
     found = status(context, moment=EVENING)
 

@@ -36,6 +36,12 @@ def prune(
             "--after-failure", help="Also of series whose last run failed for lack of space."
         ),
     ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Also where most of a series would go, with nobody there."
+        ),
+    ] = False,
 ) -> None:
     """Remove the backups that the retention policy does not keep, and objects nobody needs.
 
@@ -46,10 +52,12 @@ def prune(
     from ulasis_backup.operations.keep import Wish  # noqa: PLC0415
 
     session: Session = context.obj
-    wish = Wish(after_failure=after_failure)
-    with session.context() if dry_run else session.run("prune") as world:
+    wish = Wish(after_failure=after_failure, careful=not (yes or session.may_ask()))
+    briefly = session.context(recorded="prune", briefly=True)
+    with briefly if dry_run else session.run("prune") as world:
         act = operation.plan_prune if dry_run else operation.prune
         done = act(world, wish)
+    session.touched(*(str(name) for name in done.removed))
     document = pruned_document(done) | {"dry_run": dry_run, **_decisions(done)}
     text: list[Any] = [_table(done)] if dry_run and done.found.plan.decisions else []
     text += [*_litter_lines(done, dry_run=dry_run)]
@@ -72,8 +80,9 @@ def hold(
     from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="hold") as world:
         payload = chosen_backup(world, name)
+        session.touched(str(payload))
         done = operation.hold(world, payload, note=note)
     why = f": {done.note}" if done.note else ""
     session.show({"backup": str(payload), "held": asdict(done)}, f"{payload} is held{why}")
@@ -85,8 +94,9 @@ def release(context: typer.Context, name: Name) -> None:
     from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
-        payload = chosen_backup(world, name)
+    with session.context(recorded="release") as world:
+        payload = operation.held_alone(world, name) or chosen_backup(world, name)
+        session.touched(str(payload))
         held = operation.release(world, payload)
     said = "is released" if held else "was not held"
     session.show({"backup": str(payload), "was_held": held}, f"{payload} {said}")
@@ -105,6 +115,7 @@ def pruned_document(done: Pruned) -> dict[str, Any]:
         "deleted": objects.deleted.objects if objects else 0,
         "deleted_bytes": objects.deleted.bytes if objects else 0,
         "grace_hours": objects.grace.total_seconds() / 3600 if objects else None,
+        "audit_entries": done.audit_entries,
         "problem": done.problem.message if done.problem else None,
     }
 
@@ -118,6 +129,8 @@ def pruned_lines(done: Pruned) -> list[str]:
     lines += [f"  {name}" for name in done.removed]
     if done.swept:
         lines.append(f"{done.swept} leftovers removed")
+    if done.audit_entries:
+        lines.append(f"{done.audit_entries} old entries of the audit log removed")
     objects = done.objects
     if objects and objects.deleted.objects:
         deleted = objects.deleted
@@ -176,6 +189,8 @@ def _dry_lines(done: Pruned) -> list[str]:
     total = size(sum(entry.backup.bytes for entry in going))
     kept = len(done.found.plan.kept)
     said = f"{len(going)} backups ({total}) would be removed, {kept} kept"
+    if done.audit_entries:
+        said += f", {done.audit_entries} old entries of the audit log would go"
     return [f"dry run: {said}; nothing was touched"]
 
 

@@ -17,6 +17,7 @@ import typer
 from ulasis_backup import __version__, errors
 from ulasis_backup.cli import (
     alerts,
+    audit,
     backups,
     keep,
     proving,
@@ -58,6 +59,7 @@ for module in (
     statuses,
     schedules,
     alerts,
+    audit,
     setup,
 ):
     module.register(app)

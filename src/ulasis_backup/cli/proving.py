@@ -183,6 +183,7 @@ def _asserted(found: Asserted) -> dict[str, Any]:
     return {
         "name": found.name,
         "holds": found.holds,
+        "answered": found.answered,
         "expected": found.expected,
         "found": found.found,
     }

@@ -50,7 +50,7 @@ def list_backups(
     if leftovers:
         list_leftovers(session)
         return
-    with session.context() as world:
+    with session.context(recorded="list", briefly=True) as world:
         found = listing(world.repository)
         held = holds.held(world.repository, found.entries)
         place = world.repository.storage.place
@@ -107,8 +107,9 @@ def show(
     from ulasis_backup.repository.repository import load_trusted  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="show", briefly=True) as world:
         payload = chosen_backup(world, name)
+        session.touched(str(payload))
         manifest = load_trusted(
             world.repository, payload, allow_unauthenticated=allow_unauthenticated
         )

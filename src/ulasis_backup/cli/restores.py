@@ -87,7 +87,8 @@ def restore(  # noqa: PLR0913 (one argument for each option)
 
     session: Session = context.obj
     session.override(backup_jobs=jobs)
-    with session.context() if dry_run else session.run("restore") as world:
+    briefly = session.context(recorded="restore", briefly=True)
+    with briefly if dry_run else session.run("restore") as world:
         payload = parse_payload(name) if orphan else None
         request = operation.RestoreRequest(
             name=payload or restorable_backup(world, name),
@@ -132,7 +133,7 @@ def export(
     from ulasis_backup.operations.proving import restorable_backup  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="export") as world:
         request = operation.ExportRequest(
             name=restorable_backup(world, name),
             output=output,
@@ -140,6 +141,7 @@ def export(
             tables=_listed(tables),
             allow_unauthenticated=allow_unauthenticated,
         )
+        session.touched(str(request.name))
         written = operation.export(world, request)
     document = {"backup": str(request.name), "file": str(output), "bytes": written}
     session.show(document, f"{request.name} is exported to {output} ({size(written)})")

@@ -98,6 +98,7 @@ def install(
 
     session: Session = context.obj
     found = _plan(session, system, log, program=program, folder=folder)
+    session.record_anyway("schedule install")
     if output:
         changed = tuple(str(path) for path in operation.write(found, output))
     else:
@@ -113,7 +114,9 @@ def remove(context: typer.Context, *, system: For = "cron") -> None:
     from ulasis_backup.operations import schedule as operation  # noqa: PLC0415
 
     session: Session = context.obj
-    changed = operation.remove(_system(system))
+    wanted = _system(system)
+    session.record_anyway("schedule remove")
+    changed = operation.remove(wanted)
     lines = [f"removed: {name}" for name in changed] or ["there was no schedule of ours"]
     session.show({"removed": list(changed)}, *lines)
 
@@ -125,6 +128,7 @@ def daemon(context: typer.Context) -> None:
 
     session: Session = context.obj
     config = session.config()
+    session.record_anyway("daemon", config)
     # What a daemon does is worth its lines, also on a terminal.
     configure(max(1, session.verbosity), "json" if session.json_log else "text")
     with _metrics(config):

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ulasis_backup.cli.auditing import Recording
     from ulasis_backup.cli.runs import Run
     from ulasis_backup.config import Config
     from ulasis_backup.events import Observe
+    from ulasis_backup.model import AuditAnchor
     from ulasis_backup.operations.context import Context
 
 _COMMAND = re.compile(r"`ulasis-backup (?!-)")
@@ -39,6 +41,7 @@ class Session:
     verbosity: int = 0
     json_log: bool = False
     running: Run | None = None
+    recording: Recording | None = None
 
     def __post_init__(self) -> None:
         _LAST[:] = [self]
@@ -58,38 +61,84 @@ class Session:
         return config
 
     @contextmanager
-    def context(self) -> Iterator[Context]:
-        """Put together what the operations need, with log lines or progress bars listening."""
-        with self._world(self.config(), lambda observe: observe) as world:
+    def context(self, *, recorded: str = "", briefly: bool = False) -> Iterator[Context]:
+        """Put together what the operations need, with log lines or progress bars listening.
+
+        *recorded* is how the audit log calls the command; see ``record``.
+        """
+        config = self.config()
+        if recorded:
+            self.record(recorded, config, briefly=briefly)
+        with self._world(config, lambda observe: observe) as world:
             yield world
 
     @contextmanager
     def run(self, operation: str) -> Iterator[Context]:
         """Do the same for *operation*, which hooks, the dead-man's ping and alerts accompany.
 
-        What comes after it happens in ``end``, when the exit code is known.
+        The audit log tells of it first. What comes after it happens in ``end``, when the exit code
+        is known.
         """
         from ulasis_backup.cli.runs import Run  # noqa: PLC0415
 
         config = self.config()
+        self.record(operation, config)
         self.running = Run(operation, config, at_terminal=self.may_ask())
         self.running.begin()
         with self._world(config, self.running.watching) as world:
             yield world
 
+    def record(self, command: str, config: Config | None = None, *, briefly: bool = False) -> None:
+        """Let the audit log tell of *command*: now and when it ends, or *briefly* at its end.
+
+        Raises SettingsError where the settings cannot be used.
+        """
+        from ulasis_backup.cli.auditing import recording  # noqa: PLC0415
+        from ulasis_backup.config import read_config  # noqa: PLC0415
+
+        config = config or read_config(flags=self.flags, config_file=self.config_file)
+        self.recording = recording(command, config, self, briefly=briefly)
+
+    def record_anyway(self, command: str, config: Config | None = None) -> None:
+        """Do the same for a *command* that can do without the repository's settings.
+
+        Where they are unusable it is not recorded, and says so.
+        """
+        from ulasis_backup.errors import SettingsError  # noqa: PLC0415
+
+        try:
+            self.record(command, config)
+        except SettingsError as error:
+            self.warn(f"this is not in the audit log: {error.message}", error.hint)
+
     def end(self, code: int) -> int:
         """Tell whoever is to know how the run ended, and return its exit code."""
-        return self.running.end(code, self) if self.running else code
+        try:
+            code = self.running.end(code, self) if self.running else code
+        finally:
+            if self.recording:
+                from ulasis_backup.cli.auditing import finish  # noqa: PLC0415
+
+                finish(self.recording, code, self)
+        return code
 
     def about(self, backup: str) -> None:
         """Note that the run is about this *backup*."""
         if self.running:
             self.running.about(backup)
+        self.touched(backup)
+
+    def touched(self, *backups: str) -> None:
+        """Note for the audit log alone which backups were read or removed."""
+        if self.recording:
+            self.recording.about(*backups)
 
     def trouble(self, message: str, hint: str = "") -> None:
         """Note what went wrong, in words, for alerts; nothing is printed."""
         if self.running:
             self.running.trouble(message, hint)
+        if self.recording:
+            self.recording.trouble(message)
 
     @contextmanager
     def _world(self, config: Config, watching: Callable[[Observe], Observe]) -> Iterator[Context]:
@@ -98,12 +147,18 @@ class Session:
 
         console = self.errors()
         if self.json or self.verbosity != 0 or not console.is_terminal:
-            yield build(config, watching(log_events()))
+            yield build(config, watching(self._heard(log_events())), anchor=self._anchor)
             return
         from ulasis_backup.observers.progress import progress_bars  # noqa: PLC0415
 
         with progress_bars(console) as observe:
-            yield build(config, watching(observe))
+            yield build(config, watching(self._heard(observe)), anchor=self._anchor)
+
+    def _heard(self, observe: Observe) -> Observe:
+        return self.recording.watching(observe) if self.recording else observe
+
+    def _anchor(self) -> AuditAnchor | None:
+        return self.recording.anchor() if self.recording else None
 
     def show(self, document: Any, *text: str | Table) -> None:  # noqa: ANN401 (JSON)
         """Print *document* as JSON, or else *text*: lines and tables."""

@@ -41,7 +41,7 @@ def init(context: typer.Context) -> None:
     from ulasis_backup.operations.init import initialise  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="init") as world:
         made = initialise(world, Path.cwd())
         has_key = world.repository.key is not None
     lines = [
@@ -71,7 +71,7 @@ def check(
     from ulasis_backup.operations import check as operation  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="check") as world:
         found = list(operation.check(world, deep=deep))
     rows = table("", "Check", "Found")
     marks = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "-"}
@@ -96,6 +96,7 @@ def self_test(context: typer.Context) -> None:
 
     session: Session = context.obj
     config = session.config()
+    session.record_anyway("self-test", config)
     # What backups of the traps warn of is what they are made for.
     found = operation.self_test(
         config.settings.backup_programs_dir, log_events() if session.verbosity > 0 else ignore
@@ -143,6 +144,8 @@ def generate(
 
     session: Session = context.obj
     if output:
+        # It may be what the settings lack.
+        session.record_anyway("keys generate")
         write_key(output)
         session.show({"file": str(output)}, f"the key is in {output}", *KEY_ADVICE)
         return

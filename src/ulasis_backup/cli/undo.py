@@ -40,7 +40,7 @@ def undo(
     from ulasis_backup.operations import undo as operation  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="undo", briefly=dry_run) as world:
         asked = (lambda _: True) if yes else (lambda plan: _ask(session, plan))
         done = operation.undo(world, restore, dry_run=dry_run, confirm=asked)
     session.show(_document(done), *_lines(done))
@@ -51,7 +51,7 @@ def settle(context: typer.Context) -> None:
     from ulasis_backup.operations import leftovers as operation  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="settle") as world:
         done = operation.settle(world)
     lines = [_settled_line(one) for one in done]
     document = [asdict(one.names) | {"outcome": one.outcome, "note": one.note} for one in done]
@@ -74,7 +74,7 @@ def drop_leftovers(
     from ulasis_backup.operations import leftovers as operation  # noqa: PLC0415
 
     session: Session = context.obj
-    with session.context() as world:
+    with session.context(recorded="drop-leftovers") as world:
         asked = (lambda _: True) if yes else (lambda found: _ask_drop(session, found))
         dropped = operation.drop_leftovers(world, restores or (), confirm=asked)
     lines = [
@@ -89,7 +89,7 @@ def list_leftovers(session: Session) -> None:
     from ulasis_backup.cli.render import add, age, number, size, table  # noqa: PLC0415
     from ulasis_backup.operations import leftovers as operation  # noqa: PLC0415
 
-    with session.context() as world:
+    with session.context(recorded="list", briefly=True) as world:
         found = operation.list_leftovers(world)
     rows = table(
         "Restore", "Database", "Age", "Tables", "Size", "State", "Schemas", "Of",

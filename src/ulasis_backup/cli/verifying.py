@@ -74,6 +74,7 @@ def verify_all(
     with session.run("verify-all") as world:
         planned = operation.plan(world, selection)
         found = list(operation.verify_all(world, planned))
+        session.touched(*(entry.name for entry in found))
         if not found and not planned.listing.entries:
             message = f"there is nothing to verify in {world.repository.storage.place}"
             raise CouldNotCheck(message, hint="is BACKUP_DIR right? `ulasis-backup list`")

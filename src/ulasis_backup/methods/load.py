@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +16,9 @@ from ulasis_backup.methods.sections import Part, Piece, split
 from ulasis_backup.model import DatabaseOptions, Flavour, ObjectKind, TextLoss
 from ulasis_backup.mysql import programs, schema
 from ulasis_backup.mysql.creation import without_own_collations
-from ulasis_backup.mysql.loading import NOT_COMMITTED
 from ulasis_backup.mysql.programs import ProgramFailed
 from ulasis_backup.mysql.schema import Catalogue
-from ulasis_backup.mysql.server import QueryFailed, Server, quote
+from ulasis_backup.mysql.server import NOT_COMMITTED, QueryFailed, Server, quote
 from ulasis_backup.streams.pipeline import Chunks
 
 OPTIONS = (
@@ -80,32 +81,32 @@ def load(
     run_script(stream, server, database, programs_folder=programs_folder)
 
 
-def load_tables(
-    chunks: Chunks,
-    server: Server,
-    schema: str,
-    *,
-    take: Callable[[Piece], Piece | None],
-    on_bytes: Callable[[int], None],
-    programs_folder: Path | None = None,
-) -> None:
-    """Feed to the client program what *take* leaves of each piece of a dump, into *schema*.
-
-    Raises LoadFailed; an error of *chunks* and *take* goes on to the caller.
-    """
-    stream = _taken(chunks, server.version.flavour, take, on_bytes)
-    run_script(stream, server, schema, programs_folder=programs_folder)
-
-
 def run_script(
     chunks: Chunks, server: Server, database: str, *, programs_folder: Path | None = None
 ) -> None:
     """Feed SQL text to the client program, into *database*; raises LoadFailed."""
+    settings = session_settings(server)
+    script = itertools.chain([settings], chunks)
+    feed(script, server, database, programs_folder=programs_folder)
+
+
+def feed(
+    chunks: Chunks,
+    server: Server,
+    database: str,
+    *,
+    programs_folder: Path | None = None,
+    started: Callable[[subprocess.Popen[bytes]], None] | None = None,
+) -> None:
+    """Feed SQL text to the client program as it is, which is told of when it has *started*.
+
+    The session of *server* is not used: several threads may call it. Raises LoadFailed.
+    """
     program = programs.client_program(server.version, folder=programs_folder)
     with programs.option_file(server.login, program.flavour) as (first, inherit):
         command = [program.path, first, *OPTIONS, f"--database={database}"]
         try:
-            programs.write_to(command, _with_wishes(chunks, server), inherit=inherit)
+            programs.write_to(command, chunks, inherit=inherit, started=started)
         except ProgramFailed as error:
             raise LoadFailed(without_rows(error), hint=_hint(error.said)) from None
 
@@ -124,7 +125,7 @@ def prepared(
         done += len(piece.data)
         out = rewrite_piece(piece, rename) if rename else piece
         reader.update(out)
-        yield from _for_client(out, flavour)
+        yield from for_client(out, flavour)
         on_bytes(done)
 
 
@@ -132,26 +133,11 @@ def section_at(chunks: Chunks, flavour: Flavour, line: int) -> str:
     """Return the section of a dump, as ``prepared`` yields it, that holds a line of that number."""
     lines = 1
     for piece in split(chunks):
-        lines += sum(data.count(b"\n") for data in _for_client(piece, flavour))
+        lines += sum(data.count(b"\n") for data in for_client(piece, flavour))
         if lines > line:
             kind = "table" if piece.part in OF_TABLES else str(piece.part)
             return f", at {kind} {piece.name}".rstrip()
     return ""
-
-
-def _taken(
-    chunks: Chunks,
-    flavour: Flavour,
-    take: Callable[[Piece], Piece | None],
-    on_bytes: Callable[[int], None],
-) -> Chunks:
-    done = 0
-    for piece in split(chunks):
-        done += len(piece.data)
-        out = take(piece)
-        if out is not None:
-            yield from _for_client(out, flavour)
-        on_bytes(done)
 
 
 def empty(
@@ -197,8 +183,9 @@ def describe(loss: TextLoss) -> str:
     return f"{where}: {loss.what} ({count})"
 
 
-def _with_wishes(chunks: Chunks, server: Server) -> Chunks:
-    """Yield what switches off what is WISHED, tried in our own session first, then *chunks*."""
+def session_settings(server: Server) -> bytes:
+    """Return what switches off what is WISHED, tried in our own session first."""
+    settings = b""
     for name in () if server.is_mariadb else WISHED:
         if not server.query("SHOW SESSION VARIABLES LIKE %s", (name,)):
             continue
@@ -206,11 +193,12 @@ def _with_wishes(chunks: Chunks, server: Server) -> Chunks:
         with contextlib.suppress(QueryFailed):
             server.run(f"SET SESSION {name} = 0")
             server.run(f"SET SESSION {name} = %s", (before,))
-            yield f"SET SESSION {name} = 0;\n".encode()
-    yield from chunks
+            settings += f"SET SESSION {name} = 0;\n".encode()
+    return settings
 
 
-def _for_client(piece: Piece, flavour: Flavour) -> Iterator[bytes]:
+def for_client(piece: Piece, flavour: Flavour) -> Iterator[bytes]:
+    """Yield *piece* as the client program of that kind is fed with it."""
     if piece.part is Part.TABLE and flavour is Flavour.MYSQL:
         yield _as_created(piece.data)
         return

@@ -22,7 +22,7 @@ from ulasis_backup.mysql.columns import RowSource
 from ulasis_backup.mysql.commands import BulkConnection, Done, infile_connection
 from ulasis_backup.mysql.inserts import InsertLoads
 from ulasis_backup.mysql.loads import Batch, Loads
-from ulasis_backup.mysql.server import QueryFailed, Server, connect
+from ulasis_backup.mysql.server import NOT_COMMITTED, QueryFailed, Server, connect
 
 TRUNCATED = 1265
 """The warning for the number 0 in an ENUM column, rightly stored all the same."""
@@ -50,12 +50,6 @@ WISHED: dict[str, str | int] = {
 """Set where we may, which takes a right, on MySQL for each: only row by row replicas get the rows
 exactly as they are; strict, old row formats are refused; more warnings can be told of, though all
 are counted."""
-
-NOT_COMMITTED = (
-    "rows that the server would not take: a duplicate key, or no room left. Look for room in its "
-    "datadir and tmpdir; if there is enough, `ulasis-backup verify` this backup, or use another"
-)
-"""What MariaDB calls an error of COMMIT (1180) says nothing of its cause."""
 
 HINTS = {
     1062: "the target held rows before, or the backup's rows are damaged: verify the backup",

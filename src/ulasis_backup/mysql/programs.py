@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -133,10 +133,15 @@ def read_from(
 
 
 def write_to(
-    command: Sequence[str], chunks: Iterable[bytes], *, inherit: Sequence[int] = ()
+    command: Sequence[str],
+    chunks: Iterable[bytes],
+    *,
+    inherit: Sequence[int] = (),
+    started: Callable[[subprocess.Popen[bytes]], None] | None = None,
 ) -> str:
     """Run *command*, feed it *chunks*, and return what it printed on standard error.
 
+    *started* is told of the process, so that another thread can end it.
     An error from *chunks* kills the program before it could take the cut input for the end, and
     goes on to the caller. Raises ProgramFailed if the program failed.
     """
@@ -144,6 +149,8 @@ def write_to(
         process, errors = running
         if process.stdin is None:
             return ""
+        if started:
+            started(process)
         _widen(process.stdin)
         complete = _feed(process, process.stdin, chunks)
         _expect_success(process, errors, command)

@@ -126,6 +126,13 @@ class Server:
             self.connection.use_unicode = True
 
 
+NOT_COMMITTED = (
+    "rows that the server would not take: a duplicate key, or no room left. Look for room in its "
+    "datadir and tmpdir; if there is enough, `ulasis-backup verify` this backup, or use another"
+)
+"""What MariaDB calls an error of COMMIT (1180) says nothing of its cause."""
+
+
 class QueryFailed(ServerError):
     """A statement failed; ``number`` is the server's error number."""
 

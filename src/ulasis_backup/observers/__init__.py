@@ -1,1 +1,1 @@
-"""Listeners to events: log lines, progress bars; later audit, metrics, alerts."""
+"""Listeners to events: log lines, progress bars, alerts."""

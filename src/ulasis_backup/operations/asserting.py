@@ -10,22 +10,30 @@ from datetime import datetime
 from ulasis_backup.assertions import Assertion, shown
 from ulasis_backup.errors import ServerError
 from ulasis_backup.model import Login, Secret
-from ulasis_backup.mysql.server import Row, Server, connect, quote
+from ulasis_backup.mysql.server import QueryFailed, Row, Server, connect, quote
 
 USER = "ulasis_assertions"
 MILLISECONDS = 1000
+TOO_LONG = frozenset({1969, 3024})
+"""What MariaDB and MySQL say of a query that went beyond its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asserted:
-    """How an assertion came out: ``found`` is the value, or what was wrong with the query."""
+    """How an assertion came out: ``found`` is the value, or what was wrong with the query.
+
+    One that took too long says nothing about the backup: it was not ``answered``.
+    """
 
     name: str
     holds: bool
     expected: str
     found: str
+    answered: bool = True
 
     def __str__(self) -> str:
+        if not self.answered:
+            return f"assertion {self.name!r} was not answered in time: {self.found}"
         verb = "holds" if self.holds else "does not hold"
         return f"assertion {self.name!r} {verb}: {self.expected} expected, found {self.found}"
 
@@ -41,7 +49,7 @@ def ask(
     """Ask those of *assertions* that are about *databases*; *server* is an administrator's.
 
     In read-only sessions of an account that may read these databases and nothing else; a query
-    that takes longer than *seconds* does not hold.
+    that takes longer than *seconds* is not answered.
     """
     chosen = [(one, one.database or databases[0]) for one in assertions]
     wanted = [(one, database) for one, database in chosen if database in databases]
@@ -71,6 +79,7 @@ def _judged(one: Assertion, value: object, made_at: datetime) -> Asserted:
         holds=not wrong and one.holds(value, made_at=made_at),
         expected=one.expected,
         found=str(value) if wrong else shown(value),
+        answered=not (isinstance(value, _Unanswered) and value.too_long),
     )
 
 
@@ -79,6 +88,7 @@ class _Unanswered:
     """Why a query has no value."""
 
     why: str
+    too_long: bool = False
 
     def __str__(self) -> str:
         return self.why
@@ -87,6 +97,8 @@ class _Unanswered:
 def _value(login: Login, sql: str, database: str, *, seconds: int) -> object:
     try:
         rows = _rows(login, sql, database, seconds)
+    except QueryFailed as error:
+        return _Unanswered(error.message, too_long=error.number in TOO_LONG)
     except ServerError as error:
         return _Unanswered(error.message)
     if len(rows) != 1 or not rows[0]:

@@ -19,6 +19,7 @@ from ulasis_backup.operations.context import Context, now, stamp
 from ulasis_backup.operations.jobs import BackupRequest, Job, prepare
 from ulasis_backup.operations.leftovers import need_whole, refuse_half_loaded
 from ulasis_backup.operations.recorded import recorded
+from ulasis_backup.operations.same_place import expect_same, remember
 from ulasis_backup.operations.space import expect_room
 from ulasis_backup.repository import manifest as manifests
 from ulasis_backup.repository import names, payload, repository
@@ -57,8 +58,10 @@ def back_up(context: Context, request: BackupRequest) -> MadeBackup:
 
     Raises ServerError, StorageError, RepositoryError and their children; then nothing is listed
     that was not before, and the failure is recorded, so that nothing is pruned. Raises Busy while
-    another run works on one of the databases, StorageFull where there is no room, before it begins.
+    another run works on one of the databases, StorageFull where there is no room, before it begins,
+    Refused where the repository is not the one that was there before.
     """
+    expect_same(context)
 
     def make() -> MadeBackup:
         need_whole(context, request.databases)
@@ -78,6 +81,7 @@ def back_up_locked(context: Context, request: BackupRequest, server: Server) -> 
     _refuse_halves(context, server, request)
     job = prepare(context, request, server)
     repository.ensure(context.repository)
+    remember(context)
     run = _begin(context, request, job, started_at=started_at)
     capture = job.capture(run.data_key)
     mine = False
@@ -226,6 +230,7 @@ def _header(
         stages=run.stages,
         stored=stored,
         note=request.note,
+        audit=context.anchor(),
     )
 
 

@@ -19,7 +19,8 @@ from ulasis_backup.mysql.outer_keys import grant_to_look
 from ulasis_backup.mysql.scratch import MISSING_HINT
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.mysql.swap_checks import missing_for_swap
-from ulasis_backup.operations import tried
+from ulasis_backup.operations import audit, tried
+from ulasis_backup.operations.auditing import Journal, words_of
 from ulasis_backup.operations.context import Context, chosen_databases
 from ulasis_backup.operations.definers import refuse_unrestorable
 from ulasis_backup.operations.jobs import jobs
@@ -69,6 +70,7 @@ def check(context: Context, *, deep: bool = False) -> Iterator[Finding]:
     yield from _settings(context)
     yield from _guarded("storage", lambda: _storage(context))
     yield from _guarded("repository", lambda: _repository(context))
+    yield from _guarded("audit", lambda: _audit(context))
     try:
         with connect(context.config.reading) as server:
             yield _ok("login", f"{server.login.user} at {server.login.endpoint}")
@@ -134,6 +136,33 @@ def _repository(context: Context) -> Iterator[Finding]:
         yield _warning("repository", f"{message}, unreadable: {len(broken)}", "`list` names them")
     else:
         yield _ok("repository", message)
+
+
+def _audit(context: Context) -> Iterator[Finding]:
+    if not context.config.settings.backup_audit:
+        hint = "BACKUP_AUDIT=on tells later who did what"
+        yield _warning("audit", "no audit log is kept", hint)
+        return
+    journal = Journal(context.config, context.repository)
+    try:
+        signer = journal.signer()
+        exposed = journal.key_file.stat().st_mode & 0o077
+    except OSError as error:
+        hint = "let this user write to BACKUP_STATE_DIR, or set BACKUP_AUDIT_KEY_FILE"
+        yield _warning("audit", f"no key that signs: {words_of(error)}", hint)
+        return
+    waiting = len(journal.waiting())
+    if audit.cut_off(context):
+        hint = "`ulasis-backup audit verify` says more"
+        yield _warning("audit", "the newest entry that this machine has stored is gone", hint)
+    elif exposed:
+        hint = f"chmod 600 {journal.key_file}"
+        yield _warning("audit", f"{journal.key_file} can be read by other users", hint)
+    elif waiting and journal.exists():
+        hint = "let this user write to the repository; the next run stores them"
+        yield _warning("audit", f"{waiting} entries wait to be stored", hint)
+    else:
+        yield _ok("audit", f"kept as {journal.host}, signed by {signer.fingerprint}")
 
 
 def _server(context: Context, server: Server) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from ulasis_backup.config import Config
 from ulasis_backup.errors import SettingsError, StorageError
 from ulasis_backup.events import Notice, Observe
 from ulasis_backup.methods.sql import SqlOptions
+from ulasis_backup.model import AuditAnchor
 from ulasis_backup.mysql.beside import is_beside
 from ulasis_backup.mysql.server import Server, databases
 from ulasis_backup.repository import locks
@@ -21,11 +22,15 @@ from ulasis_backup.repository.repository import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Settings, the repository, and who listens."""
+    """Settings, the repository, and who listens.
+
+    ``anchor`` returns the entry of the audit log with which the run began, if there is one.
+    """
 
     config: Config
     repository: Repository
     observe: Observe
+    anchor: Callable[[], AuditAnchor | None] = lambda: None
 
 
 def now() -> datetime:

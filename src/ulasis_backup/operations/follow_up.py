@@ -51,7 +51,7 @@ def follow_up(context: Context, made: Sequence[MadeBackup], *, held: bool, note:
         return FollowUp(watched=watched)
     series = frozenset(backup.manifest.header.series for backup in made)
     try:
-        pruned = prune(context, Wish(series=series, automatic=True))
+        pruned = prune(context, Wish(series=series, automatic=True, careful=True))
     except UlasisError as error:
         return FollowUp(watched=watched, failures=(_failed("the prune after it failed", error),))
     problem = pruned.problem

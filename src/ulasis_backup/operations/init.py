@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.same_place import remember
 from ulasis_backup.repository.repository import ensure
 from ulasis_backup.settings import SECRETS, Settings
 from ulasis_backup.streams.keys import KEY_BYTES
@@ -33,6 +34,7 @@ def generate_key() -> str:
 def initialise(context: Context, folder: Path) -> Initialised:
     """Make the repository and, in *folder*, a commented settings file unless there is one."""
     made = ensure(context.repository)
+    remember(context)
     path = folder / SETTINGS_FILE
     written = _write_new(path, settings_template())
     return Initialised(

@@ -26,11 +26,13 @@ class Wish:
 
     With ``series`` nothing of other series is removed. ``after_failure`` lets go what is kept only
     because the last run failed for lack of space. ``automatic`` is the prune that follows a backup.
+    ``careful`` is one that nobody watches: it refuses what a wrong clock or setting would do.
     """
 
     series: frozenset[str] | None = None
     after_failure: bool = False
     automatic: bool = False
+    careful: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

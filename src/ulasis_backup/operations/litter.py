@@ -7,16 +7,20 @@ Whatever shows that a payload was once a whole backup keeps it: its manifest may
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ulasis_backup.errors import UlasisError
+from ulasis_backup.errors import NameTaken, UlasisError
 from ulasis_backup.operations.context import Context
 from ulasis_backup.operations.remove import delete
 from ulasis_backup.repository import holds, locks, marks, names, proofs, repository
 from ulasis_backup.repository.names import PayloadName
 from ulasis_backup.storage.base import Blob
+
+GONE = "marks/gone"
+"""Where it is noted since when a backup is gone whose key copy and proofs are still there."""
 
 UNFINISHED_AGE = timedelta(days=1)
 """How old a payload without manifest must be: between the two no run takes as long."""
@@ -39,6 +43,7 @@ class _Scene:
     root: dict[str, Blob]
     keys: dict[str, Blob]
     proofs: dict[str, Blob]
+    gone: dict[str, Blob]
     held: frozenset[str]
     removing: frozenset[str]
 
@@ -52,8 +57,25 @@ class _Scene:
     def proven(self) -> frozenset[str]:
         return frozenset(name.split("/")[1] for name in self.proofs)
 
-    def old(self, blob: Blob, age: timedelta) -> bool:
-        return self.now - blob.modified_at > age
+    @property
+    def there(self) -> frozenset[str]:
+        """Return the ids of the backups of which there is a payload or a manifest."""
+        found = (names.parse_manifest(name) or names.parse_payload(name) for name in self.root)
+        return frozenset(payload.backup_id for payload in found if payload)
+
+    def old(self, blob: Blob | None, age: timedelta) -> bool:
+        return blob is not None and self.now - blob.modified_at > age
+
+    def gone_since(self, backup_id: str) -> Blob | None:
+        return self.gone.get(f"{GONE}/{backup_id}")
+
+    def orphans(self) -> Iterator[tuple[str, str]]:
+        """Yield what belongs to backups that are gone: its name, and the id of the backup."""
+        there = self.there
+        for name in (*self.keys, *self.proofs):
+            backup_id = name.split("/")[1].removesuffix(".json")
+            if names.is_backup_id(backup_id) and backup_id not in there:
+                yield name, backup_id
 
 
 def find_litter(context: Context) -> tuple[Leftover, ...]:
@@ -77,22 +99,39 @@ def sweep(context: Context, found: tuple[Leftover, ...]) -> int:
         payload = names.parse_manifest(leftover.name) or names.parse_payload(leftover.name)
         if payload is None:
             storage.delete(leftover.name)
+        elif names.parse_manifest(leftover.name):
+            # Its key copy and proofs stay a while: the payload may only be somewhere else.
+            storage.delete(leftover.name)
         else:
             delete(context.repository, payload)
             locks.end_removing(storage, payload.backup_id)
         gone += 1
     grace = timedelta(hours=context.config.settings.backup_grace_hours)
     locks.sweep(storage, marks.time_of(storage), grace=grace)
-    _sweep_signs(context)
+    scene = _scene(context)
+    _sweep_signs(context, scene)
+    _note_gone(context, scene)
     return gone
 
 
-def _sweep_signs(context: Context) -> None:
+def _note_gone(context: Context, scene: _Scene) -> None:
+    """Note which backups are gone, from when on; and of those that came back, nothing."""
+    storage = context.repository.storage
+    gone = {backup_id for _, backup_id in scene.orphans()}
+    for backup_id in gone:
+        if scene.gone_since(backup_id) is None:
+            with contextlib.suppress(NameTaken):
+                storage.put(f"{GONE}/{backup_id}", [b""])
+    for name in scene.gone:
+        if name.removeprefix(f"{GONE}/") not in gone:
+            storage.delete(name)
+
+
+def _sweep_signs(context: Context, scene: _Scene) -> None:
     """Take signs of removing away that a prune left on backups which it did not begin to remove.
 
     They would say of a manifest that gets lost much later that a prune had begun with it.
     """
-    scene = _scene(context)
     storage = context.repository.storage
     signs = locks.signs(storage).removing
     for backup_id in scene.whole & signs.keys():
@@ -107,6 +146,7 @@ def _scene(context: Context) -> _Scene:
         root={blob.name: blob for blob in storage.list()},
         keys={blob.name: blob for blob in storage.list("keys")},
         proofs={blob.name: blob for blob in storage.list(proofs.FOLDER, deep=True)},
+        gone={blob.name: blob for blob in storage.list(GONE)},
         held=frozenset(blob.name for blob in storage.list(holds.FOLDER)),
         removing=frozenset(locks.signs(storage).removing),
     )
@@ -190,18 +230,12 @@ def _judge_manifest(context: Context, scene: _Scene, payload: PayloadName) -> tu
 
 def _orphans(context: Context, scene: _Scene) -> Iterator[Leftover]:
     """Decide about what belongs to backups that are gone, as after removing both files by hand."""
-    there = {
-        payload.backup_id
-        for name in scene.root
-        if (payload := names.parse_manifest(name) or names.parse_payload(name))
-    }
     days = context.config.settings.backup_retention_days
-    for name, blob in (*scene.keys.items(), *scene.proofs.items()):
-        backup_id = name.split("/")[1].removesuffix(".json")
-        if not names.is_backup_id(backup_id) or backup_id in there:
-            continue
-        remove = (
-            scene.old(blob, timedelta(days=days)) and holds.path_of(backup_id) not in scene.held
+    for name, backup_id in scene.orphans():
+        # Not by its own age: old ones of a backup that was moved away a moment ago must stay, too.
+        since = scene.gone_since(backup_id)
+        held = holds.path_of(backup_id) in scene.held
+        reason = f"of a backup that is gone; goes BACKUP_RETENTION_DAYS={days} after that was seen"
+        yield Leftover(
+            name=name, remove=scene.old(since, timedelta(days=days)) and not held, reason=reason
         )
-        reason = f"of a backup that is gone; goes after BACKUP_RETENTION_DAYS={days}"
-        yield Leftover(name=name, remove=remove, reason=reason)

@@ -71,6 +71,9 @@ def series_problems(
     view: View, series: SeriesStatus, members: Sequence[Entry], usual: Sequence[Entry]
 ) -> tuple[Problem, ...]:
     """Return what is open about *series*, whose backups are *members*, safety ones among them."""
+    if set(series.databases) <= set(view.settings.backup_retired.split(",")):
+        # A person has said so: what is kept of it needs nobody's attention.
+        return ()
     locked = series.newest is None and view.locked(series.databases)
     return (
         *_run_problems(view, series, members),
@@ -99,6 +102,33 @@ def repository_problems(
     )
 
 
+def audit_problems(waiting: int, *, cut: bool) -> tuple[Problem, ...]:
+    """Return what is open about this machine's audit log: what waits, an end that is gone."""
+    found: list[Problem] = []
+    if cut:
+        found.append(
+            Problem(
+                level=Level.CRITICAL,
+                key="audit cut",
+                title="the audit log was cut off, replaced or put back",
+                message="the newest entry of the audit log that this machine has stored is gone",
+                hint="ulasis-backup audit verify",
+            )
+        )
+    if waiting:
+        found.append(
+            Problem(
+                level=Level.WARNING,
+                key="audit waits",
+                title="entries of the audit log wait to be stored",
+                message=f"{waiting} entries of the audit log wait to be stored",
+                hint="let this user write to the repository; the next run, e.g. "
+                "ulasis-backup list, stores them",
+            )
+        )
+    return tuple(found)
+
+
 def _run_problems(view: View, series: SeriesStatus, members: Sequence[Entry]) -> Iterator[Problem]:
     """Yield how the last run ended, if not well."""
     if not members:
@@ -109,6 +139,14 @@ def _run_problems(view: View, series: SeriesStatus, members: Sequence[Entry]) ->
         and last.at
         and (view.moment - datetime.fromisoformat(last.at) > LONGEST_RUN)
     )
+    if last.state is State.UNKNOWN:
+        yield Problem(
+            level=Level.WARNING,
+            key=f"{series.name} run",
+            title=f"how the last backup of {series.name} ended is not known",
+            message=f"{series.name}: {last.reason}; until one succeeds nothing is pruned",
+            hint="see its log, and whether the disk is full; then: ulasis-backup backup",
+        )
     if last.state is State.FAILED or hanging:
         yield Problem(
             level=Level.CRITICAL if last.state is State.FAILED else Level.WARNING,
@@ -140,7 +178,8 @@ def _age_problems(series: SeriesStatus, settings: Settings) -> Iterator[Problem]
             message=f"the newest backup of {series.name} is {series.rpo / 3600:.1f} h old; at most "
             f"{settings.backup_rpo_hours:g} h may be lost",
             hint="ulasis-backup backup; then see why the schedule made none: the log, "
-            "`ulasis-backup schedule show`",
+            "`ulasis-backup schedule show`; a database that was dropped for good belongs in "
+            "BACKUP_RETIRED",
         )
 
 
@@ -168,15 +207,13 @@ def _clock_problems(series: SeriesStatus, moment: datetime) -> Iterator[Problem]
 
 
 def _partial_problems(series: SeriesStatus, entries: Sequence[Entry]) -> Iterator[Problem]:
-    newest = series.newest
-    if newest and any(
-        str(entry.name) == newest.name and entry.manifest.header.partial for entry in entries
-    ):
+    """Yield a newest backup that lacks something: it is not what the RPO counts from."""
+    if entries and entries[-1].manifest.header.partial:
         yield Problem(
             level=Level.WARNING,
             key=f"{series.name} partial",
             title=f"the newest backup of {series.name} is partial",
-            message=f"{newest.name} is partial: it was made without all rights",
+            message=f"{entries[-1].name} is partial: it was made without all rights",
             hint="`ulasis-backup check` prints the missing GRANT",
         )
 
@@ -196,7 +233,7 @@ def _verdict_problems(
             )
     if series.newest is None:
         return
-    first = datetime.fromisoformat(entries[0].manifest.header.started_at)
+    first = _begin_of(entries)
     stands = [standing for entry in entries if (standing := view.of(entry)).at]
     # What a clock that went ahead has stamped must not silence this until then.
     stands = [one for one in stands if _is_past(one.at, view.moment)]
@@ -218,6 +255,14 @@ def _verdict_problems(
             message=f"no backup of {series.name} was proven for {NEVER_PROVEN.days} days",
             hint="ulasis-backup test-restore latest",
         )
+
+
+def _begin_of(entries: Sequence[Entry]) -> datetime:
+    """Return about when the series began: its first backups may be removed long since."""
+    times = [datetime.fromisoformat(entry.manifest.header.started_at) for entry in entries]
+    usual = (times[-1] - times[0]) / max(1, len(times) - 1)
+    before = max(0, entries[0].manifest.header.sequence - 1)
+    return times[0] - max(usual, timedelta()) * before
 
 
 def _is_past(text: str, moment: datetime) -> bool:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from ulasis_backup.errors import ServerUnsuitable, UlasisError
 from ulasis_backup.mysql import schema
-from ulasis_backup.mysql.loading import NOT_COMMITTED
-from ulasis_backup.mysql.server import Server
+from ulasis_backup.mysql.server import NOT_COMMITTED, Server
 from ulasis_backup.operations.source import Source
 
 ROWS_FACTOR = 2.0

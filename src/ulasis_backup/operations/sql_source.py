@@ -14,10 +14,11 @@ from ulasis_backup.errors import (
     SettingsError,
 )
 from ulasis_backup.events import BytesMoved
-from ulasis_backup.methods import load
+from ulasis_backup.methods import load, load_shares
 from ulasis_backup.methods.contents import Contents, ContentsReader, blocks_of
 from ulasis_backup.methods.definers import Redefining, Traits, redefine_pieces, traits_of_piece
 from ulasis_backup.methods.dumped import definitions_of, for_tables
+from ulasis_backup.methods.load_shares import Dump, Taken, Target, share
 from ulasis_backup.methods.outside import pointing_to, without_schema
 from ulasis_backup.methods.rewrite import Rename, names_in_strings, rewrite_piece
 from ulasis_backup.methods.sections import Part, Piece, split
@@ -35,6 +36,7 @@ from ulasis_backup.mysql.definitions import Definition
 from ulasis_backup.mysql.server import Server, connect
 from ulasis_backup.operations.compare import EXTRA, Comparison, Place, compare, compare_tables
 from ulasis_backup.operations.context import Context
+from ulasis_backup.operations.jobs import jobs
 from ulasis_backup.operations.movable import sequences_in, unmovable
 from ulasis_backup.operations.neighbours import needs_of
 from ulasis_backup.operations.source import COMPRESSED, TargetNeeds
@@ -169,32 +171,31 @@ class SqlSource:
     def load_tables(
         self, context: Context, server: Server, place: Place, *, compare: bool
     ) -> Contents:
-        """Feed tables and sequences to the client program, and nothing else of the dump."""
+        """Feed tables and sequences to client programs, and nothing else of the dump."""
         del compare
         rename = renaming(self, place.target)
         names = frozenset(table.name for table in self.contents.tables)
         there = sequences_in(server, place.target)
         reader = ContentsReader(self.fingerprint_key)
 
-        def take(piece: Piece) -> Piece | None:
+        def take(piece: Piece) -> Taken | None:
             found = for_tables(rewrite_piece(piece, rename) if rename else piece, self.only)
-            if found is None:
-                return None
-            if found.part is not Part.TABLE or not place.is_beside:
-                reader.update(found)
-                return found
-            data, target = found.data, place.target
-            reader.update(replace(found, data=without_schema(data, target)))
-            data = pointing_to(data, target, moves=names.__contains__, there=there)
-            return replace(found, data=data)
+            if found is None or found.part is not Part.TABLE or not place.is_beside:
+                return Taken(found, found) if found else None
+            target = place.target
+            read = replace(found, data=without_schema(found.data, target))
+            data = pointing_to(found.data, target, moves=names.__contains__, there=there)
+            return Taken(read, replace(found, data=data))
 
-        load.load_tables(
-            self.open(),
-            server,
-            place.schema,
-            take=take,
+        load_shares.load_tables(
+            Dump(open=self.open, texts=self.texts, take=take, read=reader.update),
+            Target(
+                server=server,
+                schema=place.schema,
+                programs_folder=context.config.settings.backup_programs_dir,
+            ),
+            share({table.name: table.bytes for table in self.contents.tables}, jobs(context)),
             on_bytes=lambda done: context.observe(BytesMoved(done=done)),
-            programs_folder=context.config.settings.backup_programs_dir,
         )
         return reader.result()
 

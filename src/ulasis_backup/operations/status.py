@@ -13,15 +13,23 @@ from datetime import datetime
 from ulasis_backup.errors import SettingsError, UlasisError
 from ulasis_backup.estimate import Measurement, full_at, restore_seconds
 from ulasis_backup.model import Kind, Verdict
+from ulasis_backup.operations.audit import cut_off
+from ulasis_backup.operations.auditing import Journal
 from ulasis_backup.operations.context import Context, now
 from ulasis_backup.operations.daemon import local_zone
 from ulasis_backup.operations.leftovers import Leftover, list_leftovers
 from ulasis_backup.operations.meant import meant
-from ulasis_backup.operations.problems import View, repository_problems, series_problems
+from ulasis_backup.operations.problems import (
+    View,
+    audit_problems,
+    repository_problems,
+    series_problems,
+)
 from ulasis_backup.operations.runlog import used_over_time
 from ulasis_backup.operations.schedule import jobs
 from ulasis_backup.operations.status_values import (
     Known,
+    Problem,
     SeriesStatus,
     Status,
     StorageStatus,
@@ -61,11 +69,12 @@ def status(
     ]
     storage = _storage(context, moment)
     left = _leftovers(context) if ask_server else None
+    problems = repository_problems(listing, storage, series, left or (), moment=moment)
     return Status(
         at=moment,
         series=tuple(series),
         storage=storage,
-        problems=repository_problems(listing, storage, series, left or (), moment=moment),
+        problems=(*problems, *_audit(context)),
         leftovers=left,
         next_runs=tuple(_next_runs(context.config.settings, moment)),
     )
@@ -93,7 +102,8 @@ def _series(
     usual = [entry for entry in members if entry.manifest.header.kind is not Kind.SAFETY]
     whole = [entry for entry in usual if entry.problem is None]
     known = [_known(entry, view.of(entry)) for entry in whole]
-    good = [one for one in known if one.verdict is not Verdict.FAILED]
+    complete = {str(entry.name) for entry in whole if not entry.manifest.header.partial}
+    good = [one for one in known if one.verdict is not Verdict.FAILED and one.name in complete]
     newest = good[-1] if good else None
     proven = next((one for one in reversed(good) if one.verdict is Verdict.PROVEN), None)
     # A clock that was put back makes nothing younger than just made.
@@ -159,6 +169,13 @@ def _storage(context: Context, moment: datetime) -> StorageStatus:
 def used_bytes(storage: Storage) -> int:
     """Return the bytes of everything in the repository."""
     return sum(blob.bytes for blob in storage.list("", deep=True))
+
+
+def _audit(context: Context) -> tuple[Problem, ...]:
+    if not context.config.settings.backup_audit:
+        return ()
+    waiting = len(Journal(context.config, context.repository).waiting())
+    return audit_problems(waiting, cut=cut_off(context))
 
 
 def _leftovers(context: Context) -> tuple[Leftover, ...] | None:

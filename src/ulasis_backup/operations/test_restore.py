@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ulasis_backup.errors import (
     BlobMissing,
+    CouldNotCheck,
     IntegrityError,
     LoadFailed,
     NotEqual,
@@ -209,14 +210,21 @@ def _not_asked(context: Context, manifest: Manifest) -> Iterator[str]:
 
 
 def _refuse(run: _Run) -> None:
-    """Raise NotEqual for what differs, and for assertions that do not hold."""
+    """Raise NotEqual for what differs, and for assertions that do not hold.
+
+    Raises CouldNotCheck where the only ones in doubt are assertions without an answer.
+    """
     wrong = [str(one) for one in run.differences]
-    wrong += [str(one) for one in run.assertions if not one.holds]
+    wrong += [str(one) for one in run.assertions if one.answered and not one.holds]
     if wrong:
         raise NotEqual(
             f"it does not restore as it was: {_some(wrong)}",
             hint="do not rely on this backup; make a new one now, and look at what changed it",
         )
+    late = [str(one) for one in run.assertions if not one.answered]
+    if late:
+        hint = "it was restored, and compared equal; raise BACKUP_ASSERTION_SECONDS, then again"
+        raise CouldNotCheck(_some(late), hint=hint)
 
 
 def _some(texts: Sequence[str]) -> str:

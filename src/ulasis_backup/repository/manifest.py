@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ulasis_backup.errors import AuthenticationFailed, IntegrityError, UnknownFormat, WrongKey
 from ulasis_backup.model import (
+    AuditAnchor,
     DatabaseOptions,
     Kind,
     LeftOut,
@@ -88,7 +89,11 @@ class Details:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What is always in the open."""
+    """What is always in the open.
+
+    ``audit`` is the entry of the audit log with which the run began; manifests of versions without
+    that log, and of runs without it, do not have the field.
+    """
 
     format: int
     id: str
@@ -107,6 +112,7 @@ class Header:
     stages: Stages
     stored: Size
     note: str = ""
+    audit: AuditAnchor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +153,8 @@ def serialise(
 ) -> bytes:
     """Return the bytes of a manifest; signed when there is a *data_key*."""
     body = _as_json(header)
+    if header.audit is None:
+        del body["audit"]
     if data_key and header.stages.cipher:
         body["details_encrypted"] = sealed.seal(_as_json(details), data_key, "details")
     else:

@@ -14,9 +14,9 @@ from itertools import pairwise
 
 from ulasis_backup.errors import (
     BlobMissing,
-    CouldNotCheck,
+    DumpFailed,
     IntegrityError,
-    StorageDenied,
+    LoadFailed,
     StorageError,
     UlasisError,
     UnknownFormat,
@@ -187,9 +187,14 @@ class _Last:
 
 
 def verdict_of(error: UlasisError) -> Verdict:
-    """Return what *error*, met while a backup was read, says of it: nothing without key."""
-    unknown = isinstance(error, WrongKey | StorageDenied | UnknownFormat | CouldNotCheck)
-    return Verdict.COULD_NOT_CHECK if unknown else Verdict.FAILED
+    """Return what *error*, met while a backup was read, says of it.
+
+    Only its own bytes count, or that they are gone. A storage that does not answer today, or the
+    lack of a key, says nothing, and must not make the only proven backup one that may go.
+    """
+    failed = isinstance(error, IntegrityError | BlobMissing | DumpFailed | LoadFailed)
+    certain = failed and not isinstance(error, WrongKey)
+    return Verdict.FAILED if certain else Verdict.COULD_NOT_CHECK
 
 
 def delete_proofs(repository: Repository, backup_id: str) -> None:

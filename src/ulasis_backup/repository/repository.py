@@ -102,6 +102,18 @@ def ensure(repository: Repository) -> bool:
     return False
 
 
+def identity(repository: Repository) -> str:
+    """Return the id of the repository; empty where there is none, or none that can be read.
+
+    Raises StorageError.
+    """
+    try:
+        data = _read(repository.storage, REPOSITORY_FILE)
+        return str(canonical.from_bytes(data, name=REPOSITORY_FILE).get("id", ""))
+    except (BlobMissing, IntegrityError):
+        return ""
+
+
 def ensure_known(repository: Repository) -> None:
     """Raise unless the repository, where there is one, may be written to; see ``ensure``."""
     if repository.storage.stat(REPOSITORY_FILE) is not None:
