@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from e2e.test_golden_rows import golden
+from support.faults import fill
 from support.receivers import Receiver, receiver, wait_until
 from support.server import Command, finish
 
 __all__ = ["golden"]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture
@@ -111,6 +113,24 @@ def test_a_run_that_was_killed_while_it_told_has_its_alert_sent_by_the_next(
 
     assert command.run("backup").code == 11
     assert command.run("backup").code == 11
+    assert len(titles(slack)) == 1
+
+
+@needs_root
+def test_run_after_run_on_a_full_disk_tells_of_the_same_failure_once(
+    command: Command, slack: Receiver, small_disk: Path
+) -> None:
+    command = command.having(BACKUP_STATE_DIR=str(small_disk / "state"), BACKUP_PING_URL=None)
+    slack.answer = 500
+    assert command.run("backup").code == 11
+    slack.answer = 200
+    fill(small_disk / "filler", leaving=0)
+
+    flushed = [command.run("--json", "alert", "flush").json["sent"] for _ in range(3)]
+    codes = [command.run("backup").code for _ in range(2)]
+
+    assert codes == [11, 11]
+    assert flushed == [1, 0, 0]
     assert len(titles(slack)) == 1
 
 
@@ -226,9 +246,26 @@ def test_the_test_says_of_each_channel_whether_it_arrived(
     assert titles(slack) == ["test of the alerts"] * 3
 
 
-@pytest.mark.parametrize("name", ["test", "list", "flush"])
-def test_without_channels_it_says_what_to_set(command: Command, name: str) -> None:
-    done = command.having(SLACK_WEBHOOK_URL=None).run("alert", name)
+def test_an_incident_is_closed_by_its_key_and_people_are_told_by_whom(
+    command: Command, slack: Receiver
+) -> None:
+    assert command.run("prune").code == 60
+    listed = command.run("alert", "list").out
+    wrong = command.run("alert", "close", "prun")
+    closed = command.run("alert", "close", "prune")
+
+    assert "\n  Key:    prune\n" in listed
+    assert (wrong.code, closed.code) == (50, 0)
+    assert "alert list" in wrong.err
+    assert closed.out == "closed: prune\n1 sent, 0 waiting\n"
+    assert titles(slack)[1:] == ["over: prune of ulasis at db1 needs a look: could not check"]
+    assert "closed by hand, by " in slack.bodies()[1]
+    assert command.ok("alert", "list")["open"] == []
+
+
+@pytest.mark.parametrize("words", ["test", "list", "flush", "close backup"])
+def test_without_channels_it_says_what_to_set(command: Command, words: str) -> None:
+    done = command.having(SLACK_WEBHOOK_URL=None).run("alert", *words.split())
 
     assert done.code == 2
     assert "HINT: set SLACK_WEBHOOK_URL" in done.err

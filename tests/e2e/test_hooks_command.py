@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,17 @@ def test_a_hook_that_cannot_be_run_stops_the_run(prune: Command, text: str) -> N
     assert "HINT" in done.err
 
 
+def test_a_long_command_line_is_no_path(prune: Command, tmp_path: Path) -> None:
+    word = "x" * 300
+    done = prune.having(BACKUP_HOOK_BEFORE_PRUNE=f"/usr/bin/touch {word[:9]} -- {word}").run(
+        "prune"
+    )
+
+    assert done.code == 50
+    assert "File name too long" in done.err
+    assert (tmp_path / word[:9]).exists()
+
+
 def test_a_hook_that_takes_too_long_is_ended_with_all_it_started(
     prune: Command, tmp_path: Path
 ) -> None:
@@ -193,3 +206,31 @@ def test_a_failure_is_told_of_although_a_signal_ends_the_hook_after_it(
     assert done.code == 11
     assert "FAILED: server unreachable" in slack.bodies()[0]
     assert not alive(int((tmp_path / "child").read_text()))
+
+
+def test_after_sigterm_people_are_told_first_and_the_hook_gets_a_moment(
+    prune: Command, tmp_path: Path
+) -> None:
+    hook = script(tmp_path, "cat state/alerts-*.json > seen; exec sleep 1000")
+    address = str(tmp_path / "silent")
+    with receiver() as slack, receiver() as ping, socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(address)
+        silent.listen()
+        process = prune.having(
+            BACKUP_HOOK_AFTER_BACKUP=hook, DB_SOCKET=address, DB_NAME="ulasis",
+            SLACK_WEBHOOK_URL=slack.url, BACKUP_PING_URL=f"{ping.url}/uuid",
+        ).start("backup")  # fmt: skip
+        peer, _ = silent.accept()
+        with peer:
+            process.terminate()
+            begun = time.monotonic()
+            wait_until((tmp_path / "seen").exists)
+            told, pinged = list(slack.bodies()), ping.paths()
+            done = finish(process)
+
+    assert done.code == 143
+    assert time.monotonic() - begun < 15
+    assert "FAILED: stopped by a signal" in told[0]
+    assert pinged == ["/uuid/start", "/uuid/fail"]
+    assert '"queue": []' in (tmp_path / "seen").read_text()
+    assert "BACKUP_HOOK_AFTER_BACKUP was ended after 5 s" in done.err

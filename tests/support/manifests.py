@@ -72,6 +72,7 @@ class Wanted:
     key: bytes | None = None
     encrypted: bool = True
     partial: bool = False
+    method: str = "sql"
     payload: bytes = b"payload"
     audit: AuditAnchor | None = None
     details: Details = DETAILS
@@ -119,8 +120,11 @@ def put_backup(shelf: Repository, wanted: Wanted | None = None) -> PayloadName:
     databases = (wanted.database, *wanted.others)
     seen = Repository(shelf.storage, wanted.key or shelf.key)
     series = repository.series_of(repository.listing(seen).entries, wanted.server_name, databases)
+    plain = header(backup_id, cipher=cipher)
     head = dataclasses.replace(
-        header(backup_id, cipher=cipher),
+        plain,
+        method=wanted.method,
+        payload=plain.payload.replace(".sql", f".{wanted.method}"),
         series=series.id,
         sequence=series.sequence,
         previous=series.previous,

@@ -7,16 +7,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass(slots=True)
 class Receiver:
-    """What arrived, as path and body. ``answer`` is the status; 0: it never answers."""
+    """What arrived, as path and body. ``answer`` is the status; 0: it never answers.
+
+    It answers after ``delay`` seconds. A body with ``unwanted`` in it is answered with ``refusal``.
+    """
 
     url: str = ""
     answer: int = 200
+    delay: float = 0
+    unwanted: str = ""
+    refusal: int = 400
     got: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[Message] = field(default_factory=list)
     accepted: list[tuple[str, str]] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -37,17 +45,24 @@ def receiver(answer: int = 200) -> Iterator[Receiver]:
             length = int(self.headers.get("Content-Length", "0"))
             body = self.rfile.read(length).decode()
             state.got.append((self.path, body))
+            state.headers.append(self.headers)
             if not state.answer:
                 state.closing.wait(60)
                 return
-            if state.answer in range(200, 300):
+            state.closing.wait(state.delay)
+            refused = state.unwanted and state.unwanted in body
+            answer = state.refusal if refused else state.answer
+            if answer in range(200, 300):
                 state.accepted.append((self.path, body))
-            self.send_response(state.answer)
-            if state.answer in range(300, 400):
+            self.send_response(answer)
+            if answer in range(300, 400):
                 self.send_header("Location", f"{state.url}/elsewhere")
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"ok")
+
+        def do_PUT(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_: object) -> None:
             pass

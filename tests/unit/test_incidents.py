@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -112,6 +113,14 @@ def test_reminders_come_without_a_run() -> None:
     late = reminded(book, now=NOW + DAY, remind=DAY)
     assert [entry.title for entry in late.queue] == ["still open: backup failed"]
     assert reminded(late, now=NOW + DAY, remind=DAY) == late
+
+
+def test_of_what_a_person_did_there_is_no_reminder_until_it_is_done_again() -> None:
+    book, _ = look(Book(), replace(FAILED, lasting=False), at=NOW)
+
+    assert reminded(book, now=NOW + 9 * DAY, remind=DAY) == book
+    _, again = look(book, replace(FAILED, lasting=False), at=NOW + 9 * DAY)
+    assert again == ["still open: backup failed"]
 
 
 def test_a_clock_that_was_years_ahead_does_not_silence_reminders() -> None:

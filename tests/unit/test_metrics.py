@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import socket
 import subprocess
 import threading
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,9 +20,18 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from support.manifests import MORNING
+from support.manifests import KEY, MORNING, Wanted, put_backup
+from support.receivers import receiver
 from support.shelf import check, context_at, put
-from ulasis_backup.errors import FollowUpFailed, SettingsError, StorageDenied
+from ulasis_backup.cli.runs import Run
+from ulasis_backup.cli.session import Session
+from ulasis_backup.errors import (
+    INTERRUPTED,
+    BackupNotFound,
+    FollowUpFailed,
+    SettingsError,
+    StorageDenied,
+)
 from ulasis_backup.events import BytesMoved, PhaseBegan, PhaseEnded, ignore
 from ulasis_backup.model import Verdict
 from ulasis_backup.operations import metrics
@@ -41,6 +51,7 @@ RUNS = {
     ),
     "verify-all": RunRecord(at=EVENING.isoformat(), exit_code=40, seconds=1.0),
 }  # fmt: skip
+KEYS = {"instance": "db1:3306", "group": "shop@b"}
 needs_promtool = pytest.mark.skipif(
     not PROMTOOL.exists(), reason="promtool is not in .tools: run scripts/promtool"
 )
@@ -74,6 +85,25 @@ def test_the_metrics_say_what_the_status_says(found: Status) -> None:
     assert values['ulasis_backup_run_exit_code{operation="verify-all"}'] == 40
     assert values['ulasis_backup_run_phase_seconds{operation="backup",phase="dump"}'] == 8.0
     assert 'ulasis_backup_run_succeeded_timestamp_seconds{operation="verify-all"}' not in values
+
+
+def test_a_younger_backup_by_the_other_method_hides_none(tmp_path: Path) -> None:
+    world = context_at(tmp_path)
+    put(world, days=-6)
+    for day in (-2, -1, 0):
+        put_backup(world.repository, Wanted(days=day, key=KEY, method="rows"))
+
+    values = _values(metrics.as_text(status(world, moment=EVENING), {}).decode())
+
+    name = "ulasis_backup_newest_timestamp_seconds"
+    found = {key: value for key, value in values.items() if key.startswith(name)}
+    days = {"sql": -6, "rows": 0}
+    assert found == {
+        f'{name}{{databases="shop",method="{method}",server="db1:3306"}}': (
+            MORNING + timedelta(days=day)
+        ).timestamp()
+        for method, day in days.items()
+    }
 
 
 @needs_promtool
@@ -155,7 +185,7 @@ def _gateway(code: int = 200) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
 
 def test_metrics_are_pushed_to_a_gateway(found: Status) -> None:
     with _gateway() as (address, got):
-        metrics.push(address, found, RUNS)
+        metrics.push(address, found, RUNS, keys=KEYS)
 
     ((path, body),) = got
     assert path.startswith("/metrics/job/ulasis_backup/group")
@@ -172,7 +202,45 @@ def test_a_gateway_that_is_not_there_is_told_without_its_address(tmp_path: Path)
 
     assert "hush" not in str(raised.value) + raised.value.hint
     with _gateway(500) as (address, _), pytest.raises(FollowUpFailed):
-        metrics.push(address, status(world, moment=EVENING), {})
+        metrics.push(address, status(world, moment=EVENING), {}, keys=KEYS)
+
+
+@pytest.mark.parametrize("address", ["http://user:hu%40sh@{}", "user:hu%40sh@{}"])
+def test_a_login_in_the_address_of_a_gateway_reaches_it(found: Status, address: str) -> None:
+    with receiver() as gateway:
+        metrics.push(address.format(gateway.url[7:]), found, RUNS, keys=KEYS)
+
+    ((path, body),) = gateway.accepted
+    assert path.startswith("/metrics/job/ulasis_backup/")
+    assert body.encode() == metrics.as_text(found, RUNS)
+    login = base64.b64encode(b"user:hu@sh").decode()
+    assert gateway.headers[0]["Authorization"] == f"Basic {login}"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://user:hush@127.0.0.1:po@rt", "http://[hush", "http://a b:hush"]
+)
+def test_an_address_that_is_none_is_told_without_it(found: Status, address: str) -> None:
+    with pytest.raises(FollowUpFailed, match="BACKUP_PUSHGATEWAY_URL was not reached") as raised:
+        metrics.push(address, found, RUNS, keys=KEYS)
+
+    assert "hush" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_gateway_that_speaks_something_else_is_told(found: Status) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_greet, args=(server,))
+        thread.start()
+        with pytest.raises(FollowUpFailed, match="was not reached: BadStatusLine"):
+            metrics.push(f"127.0.0.1:{server.getsockname()[1]}", found, RUNS, keys=KEYS)
+        thread.join()
+
+
+def _greet(server: socket.socket) -> None:
+    peer, _ = server.accept()
+    with peer:
+        peer.recv(1 << 16)
+        peer.sendall(b"220 mail.example.com ESMTP\r\n")
 
 
 def test_the_page_of_the_daemon_answers_and_says_when_it_cannot() -> None:
@@ -224,14 +292,42 @@ def test_a_state_folder_that_cannot_be_written_harms_nobody(tmp_path: Path) -> N
     assert last_runs(config) == {}
 
 
-def test_what_other_settings_have_pushed_stays(found: Status) -> None:
-    other = replace(found, series=tuple(replace(s, databases=("b",)) for s in found.series))
-    elsewhere = replace(found, storage=replace(found.storage, place="/srv/other"))
+def test_what_other_settings_have_pushed_stays(found: Status, tmp_path: Path) -> None:
+    others: tuple[dict[str, object], ...] = ({}, {"db_name": "b"}, {"backup_dir": tmp_path / "b"})
     with _gateway() as (address, got):
-        for one in (found, other, elsewhere):
-            metrics.push(address, one, RUNS)
+        url = SecretStr(address)
+        for other in others:
+            config = context_at(tmp_path, **{"backup_pushgateway_url": url, **other}).config
+            metrics.publish(config, found, RUNS)
+        metrics.publish(context_at(tmp_path, backup_pushgateway_url=url).config, None, RUNS)
 
-    assert len({path for path, _ in got}) == 3
+    paths = [path for path, _ in got]
+    assert len(set(paths)) == 3
+    assert paths[3] == paths[0], "what cannot be read replaces what was"
+
+
+def test_metrics_of_a_repository_that_cannot_be_read_are_not_green(tmp_path: Path) -> None:
+    (tmp_path / "backups").write_text("a file in the way")
+    path = tmp_path / "ulasis.prom"
+    config = context_at(tmp_path, backup_dir=tmp_path / "backups", backup_metrics_file=path).config
+    metrics.publish(config, status(context_at(tmp_path / "other")), {})
+
+    Run("backup", config, at_terminal=False).end(StorageDenied.exit_code, Session())
+
+    values = _values(path.read_text())
+    assert values["ulasis_backup_status_level"] == 3
+    assert values['ulasis_backup_run_exit_code{operation="backup"}'] == StorageDenied.exit_code
+    assert not any("newest" in name or "repository" in name for name in values)
+
+
+def test_a_slip_at_a_terminal_and_ctrl_c_are_no_last_run(tmp_path: Path) -> None:
+    config = context_at(tmp_path, backup_dir=tmp_path / "backups").config
+
+    Run("verify", config, at_terminal=True).end(BackupNotFound.exit_code, Session())
+    Run("backup", config, at_terminal=True).end(INTERRUPTED, Session())
+    Run("prune", config, at_terminal=True).end(StorageDenied.exit_code, Session())
+
+    assert set(last_runs(config)) == {"prune"}
 
 
 def _ipv6() -> bool:

@@ -45,6 +45,15 @@ def test_a_backup_that_is_made_with_something_to_look_at_has_recovered() -> None
     assert checked_by(replace(made, code=11)) == ("backup",)
 
 
+def test_only_what_a_schedule_runs_is_reminded_of() -> None:
+    lasting = {
+        operation: incidents_of(replace(GOOD, operation=operation, code=11))[0].lasting
+        for operation in ("backup", "verify-all", "test-restore", "restore", "prune")
+    }
+
+    assert [operation for operation, last in lasting.items() if not last] == ["restore", "prune"]
+
+
 def test_one_intact_backup_says_nothing_about_another() -> None:
     one = replace(GOOD, operation="verify", backups=("one",))
 

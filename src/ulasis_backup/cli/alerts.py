@@ -1,20 +1,21 @@
-"""``alert``: try the channels, see what is open, send what waits."""
+"""``alert``: try the channels, see what is open, close it, send what waits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ulasis_backup.cli.session import Session
-from ulasis_backup.errors import FollowUpFailed, SettingsError, StorageError
+from ulasis_backup.errors import FollowUpFailed, Refused, SettingsError, StorageError
 
 if TYPE_CHECKING:
     from ulasis_backup.observers.incidents import Book, Message, Open
-    from ulasis_backup.observers.notify import Alerts
+    from ulasis_backup.observers.notify import Alerts, Sent
 
 alert_app = typer.Typer(
-    help="Alerts: try the channels, see what is open, send what waits.",
+    help="Alerts: try the channels, see what is open, close it, send what waits.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     alert_app.callback()(_alert)
     alert_app.command("test")(test)
     alert_app.command("list")(list_alerts)
+    alert_app.command("close")(close)
     alert_app.command("flush")(flush)
     app.add_typer(alert_app, name="alert")
 
@@ -70,17 +72,48 @@ def list_alerts(context: typer.Context) -> None:
     session.show(document, *lines)
 
 
+def close(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="Key of the incident; `alert list` shows it.")],
+) -> None:
+    """Close an incident that no run will end, and tell the channels who did."""
+    from ulasis_backup.cli.runs import place_of  # noqa: PLC0415
+    from ulasis_backup.observers import notify  # noqa: PLC0415
+    from ulasis_backup.operations.context import now  # noqa: PLC0415
+
+    session: Session = context.obj
+    alerts = _alerts(session)
+    if key not in {entry.incident.key for entry in _read(alerts).open}:
+        message = f"nothing is open with the key {key}"
+        raise Refused(message, hint="`ulasis-backup alert list` shows the keys")
+    place = place_of(session.config())
+    relief = f"closed by hand, by {place.user} on {place.host}"
+    done = notify.report(alerts, (), checked=(key,), now=now(), relief=relief)
+    _show(session, done, {"closed": key}, f"closed: {key}")
+
+
 def flush(context: typer.Context) -> None:
     """Send now what waits, also what would be tried later, and reminders that are due."""
     from ulasis_backup.observers import notify  # noqa: PLC0415
     from ulasis_backup.operations.context import now  # noqa: PLC0415
 
     session: Session = context.obj
-    done = notify.flush(_alerts(session), now=now(), at_once=True)
+    _show(session, notify.flush(_alerts(session), now=now(), at_once=True), {})
+
+
+def _show(session: Session, done: Sent, document: dict[str, str], *lines: str) -> None:
+    from ulasis_backup.cli.runs import REMARK_HINT  # noqa: PLC0415
+
     session.show(
-        {"sent": done.sent, "waiting": done.waiting, "problems": list(done.problems)},
+        {
+            **document, "sent": done.sent, "waiting": done.waiting,
+            "problems": list(done.problems),
+        },
+        *lines,
         f"{done.sent} sent, {done.waiting} waiting",
-    )
+    )  # fmt: skip
+    for remark in done.remarks:
+        session.warn(f"an alert did not reach all: {remark}", REMARK_HINT)
     if done.problems and session.json:
         raise typer.Exit(FollowUpFailed.exit_code)
     if done.problems:
@@ -135,7 +168,7 @@ def _waiting(entry: Message, labels: dict[str, str]) -> dict[str, Any]:
 def _open_lines(entry: Open) -> list[str]:
     incident = entry.incident
     since = entry.since.astimezone().strftime("%Y-%m-%d %H:%M")
-    lines = [f"open since {since}: {incident.title}"]
+    lines = [f"open since {since}: {incident.title}", f"  Key:    {shlex.quote(incident.key)}"]
     return lines + [f"  {line}" for line in incident.text.splitlines()]
 
 
@@ -148,4 +181,4 @@ def _waiting_lines(entry: dict[str, Any]) -> list[str]:
 
 
 def _alert() -> None:
-    """Alerts: try the channels, see what is open, send what waits."""
+    """Alerts: try the channels, see what is open, close it, send what waits."""

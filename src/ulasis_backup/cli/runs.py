@@ -45,6 +45,8 @@ PINGED = "backup"
 """The operation that a dead-man's switch watches."""
 QUEUE_HINT = "it is kept and tried again; `ulasis-backup alert list` shows it, `alert test` tries"
 
+REMARK_HINT = "the others have it, so it is not sent again; is the address right?"
+
 
 class Run:
     """One operation from its begin to its end."""
@@ -107,6 +109,8 @@ class Run:
 
     def end(self, code: int, session: Session) -> int:
         """Run the hook after it, ping, and tell of the outcome; return the exit code."""
+        if code == errors.TERMINATED:
+            return self._end_soon(session)
         try:
             code = self._after(code, session) if self._entered else code
         finally:
@@ -115,6 +119,17 @@ class Run:
             self._tell_all(outcome, session)
             self._measure(outcome, session)
         return code
+
+    def _end_soon(self, session: Session) -> int:
+        """Do the same after SIGTERM, what matters most first: containers are killed after 10 s."""
+        outcome = self._outcome(errors.TERMINATED)
+        self._tell_all(outcome, session)
+        try:
+            if self._entered:
+                self._after(outcome.code, session)
+        finally:
+            self._measure(outcome, session)
+        return outcome.code
 
     def _tell_all(self, outcome: Outcome, session: Session) -> None:
         if not outcome.counts:
@@ -126,8 +141,11 @@ class Run:
             failed = outcome.code not in MADE
             self._ping.call("fail" if failed else "", self._summary(outcome))
         try:
-            for problem in self._tell(outcome, seconds, session).problems:
+            told = self._tell(outcome, seconds, session)
+            for problem in told.problems:
                 session.warn(f"an alert was not sent: {problem}", QUEUE_HINT)
+            for remark in told.remarks:
+                session.warn(f"an alert did not reach all: {remark}", REMARK_HINT)
         finally:
             # Whatever became of the alerts: a call that is not waited for ends with the process.
             left = max(0.0, deadline - time.monotonic())
@@ -136,6 +154,8 @@ class Run:
 
     def _measure(self, outcome: Outcome, session: Session) -> None:
         """Remember how the run ended, and publish metrics where the settings want them."""
+        if not outcome.counts:
+            return
         note_run(
             self._config,
             self._operation,
@@ -149,13 +169,21 @@ class Run:
         settings = self._config.settings
         if not (settings.backup_metrics_file or settings.backup_pushgateway_url):
             return
+        self._publish(session)
+
+    def _publish(self, session: Session) -> None:
         # Costly to import, and rarely wanted.
         from ulasis_backup.app import build  # noqa: PLC0415
         from ulasis_backup.operations import metrics  # noqa: PLC0415
         from ulasis_backup.operations.status import status  # noqa: PLC0415
 
+        found = None
         try:
             found = status(build(self._config, ignore))
+        except errors.UlasisError as error:
+            message = f"the metrics say nothing of the backups: {error.message}"
+            session.warn(message, error.hint)
+        try:
             metrics.publish(self._config, found, last_runs(self._config))
         except errors.UlasisError as error:
             session.warn(f"metrics were not published: {error.message}", error.hint)
@@ -176,7 +204,8 @@ class Run:
         try:
             hook = hooks.hook_of(self._config.settings, "after", self._operation, facts)
             if hook:
-                hooks.run(hook)
+                stopped = code == errors.TERMINATED
+                hooks.run(hooks.hurried(hook, SECONDS_AFTER_SIGNAL) if stopped else hook)
         except hooks.HookFailed as error:
             if self._operation == "backup" and code == 0:
                 session.complain(f"the backup is made, but {error.message}", error.hint)

@@ -233,6 +233,8 @@ class _Between:
             self._session.warn(f"unexpected {type(error).__name__} while alerts were sent")
         for problem in done.problems:
             self._session.warn(f"an alert was not sent: {problem}", "it is tried again")
+        for remark in done.remarks:
+            self._session.warn(f"an alert did not reach all: {remark}")
 
 
 def _plan(

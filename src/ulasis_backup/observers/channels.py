@@ -1,5 +1,7 @@
 """Channels: where alerts go. Each sends one message once, or says in a few words why not.
 
+What was sent, but not to all whom the channel stands for, comes with a remark.
+
 An address holds a token, so a channel is only ever called by its label, and a reason never
 quotes what a library said.
 """
@@ -31,6 +33,10 @@ STEP_SECONDS = 10.0
 """The longest that one step of a connection may take."""
 PREFIX = "ulasis-backup"
 SLACK_SIGNS = {Severity.INFO: "✅", Severity.WARNING: "⚠️", Severity.FAILURE: "🔴"}
+MAY_PASS = (408, 429)
+"""Answers of HTTP between 400 and 499 after which the same may be accepted later."""
+FIRST_PERMANENT = 500
+"""From here on an answer of SMTP is for good."""
 DEFAULT_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _BETWEEN_URLS = re.compile(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _STATUS = re.compile(r"error=(\d{3})")
@@ -40,13 +46,18 @@ class NotSent(Exception):
     """A message was not accepted; the text says why, without any address or token."""
 
 
+class NotWanted(NotSent):
+    """It was refused for good: the same message will not be accepted later either."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """Somewhere messages go. ``id`` tells channels apart and reveals nothing."""
 
     id: str
     label: str
-    send: Callable[[Message], None]
+    send: Callable[[Message], str]
+    """Sends, and returns a remark, "" for none. Raises NotSent."""
 
 
 def channels_of(settings: Settings) -> tuple[Channel, ...]:
@@ -93,7 +104,7 @@ def post(url: str, body: bytes, *, content: str) -> None:
         with urllib.request.build_opener(_Straight).open(request, timeout=STEP_SECONDS):
             return
     except Exception as error:  # noqa: BLE001 (whatever it says may hold the address)
-        raise NotSent(_why(error)) from None
+        raise _failure(error) from None
 
 
 class _Straight(urllib.request.HTTPRedirectHandler):
@@ -103,26 +114,30 @@ class _Straight(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _to_slack(url: str, message: Message) -> None:
+def _to_slack(url: str, message: Message) -> str:
     sign = SLACK_SIGNS[message.severity]
     text = f"{sign} *{_for_slack(subject(message))}*\n{_for_slack(message.text)}"
     post(url, json.dumps({"text": text}).encode(), content="application/json")
+    return ""
 
 
 def _for_slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _to_mail(settings: Settings, message: Message) -> None:
+def _to_mail(settings: Settings, message: Message) -> str:
     mail = _mail(settings, message)
     try:
         with _mail_server(settings) as server:
             if settings.smtp_user:
                 password = settings.smtp_password
                 server.login(settings.smtp_user, password.get_secret_value() if password else "")
-            server.send_message(mail)
+            refused = server.send_message(mail)
     except Exception as error:  # noqa: BLE001 (a server's words may quote the login)
-        raise NotSent(_why(error)) from None
+        raise _failure(error) from None
+    # The others have it: sent again it would come to them twice.
+    some = (f"{address} (SMTP {code})" for address, (code, _) in sorted(refused.items()))
+    return f"the mail server refused {', '.join(some)}" if refused else ""
 
 
 def _mail_server(settings: Settings) -> smtplib.SMTP:
@@ -166,7 +181,7 @@ def _apprise_channel(url: str, number: int) -> Channel:
     )
 
 
-def _to_apprise(url: str, message: Message) -> None:
+def _to_apprise(url: str, message: Message) -> str:
     import apprise  # noqa: PLC0415 (slow, and needed only when there is something to tell)
 
     kinds = {
@@ -192,8 +207,11 @@ def _to_apprise(url: str, message: Message) -> None:
         logger.removeHandler(heard)
     if not understood:
         raise NotSent("apprise does not understand the address")
+    if not sent and heard.status:
+        raise _answered(int(heard.status))
     if not sent:
-        raise NotSent(f"HTTP {heard.status}" if heard.status else "not accepted")
+        raise NotSent("not accepted")
+    return ""
 
 
 class _Statuses(Handler):
@@ -210,11 +228,25 @@ class _Statuses(Handler):
             self.status = match[1]
 
 
-def _why(error: Exception) -> str:
-    """Return in a few words what kind of failure *error* is; its text may hold a secret."""
+def _failure(error: Exception) -> NotSent:
+    """Return *error* as one of ours."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return f"HTTP {error.code}"
+        return _answered(error.code)
+    # A sender is refused with 552 for the size of what would follow.
+    about_the_message = smtplib.SMTPDataError | smtplib.SMTPSenderRefused
+    final = isinstance(error, about_the_message) and error.smtp_code >= FIRST_PERMANENT
+    return (NotWanted if final else NotSent)(_why(error))
+
+
+def _answered(status: int) -> NotSent:
+    """Return what *status* of HTTP, none of success, means for a message."""
+    final = status in range(400, 500) and status not in MAY_PASS
+    return (NotWanted if final else NotSent)(f"HTTP {status}")
+
+
+def _why(error: Exception) -> str:
+    """Return in a few words what kind of failure *error* is; its text may hold a secret."""
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
         return _why(error.reason)
     if isinstance(error, smtplib.SMTPResponseException):

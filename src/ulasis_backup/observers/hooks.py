@@ -13,7 +13,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -38,7 +38,7 @@ class Hook:
 
     name: str
     words: tuple[str, ...]
-    seconds: int
+    seconds: float
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -61,6 +61,11 @@ def hook_of(
         seconds=settings.backup_hook_timeout,
         environment={**kept, **{f"ULASIS_{k}": v.replace("\0", "") for k, v in told.items()}},
     )
+
+
+def hurried(hook: Hook, seconds: float) -> Hook:
+    """Return *hook* with *seconds* at the most."""
+    return replace(hook, seconds=min(hook.seconds, seconds))
 
 
 def run(hook: Hook) -> None:
@@ -98,7 +103,7 @@ def _start(hook: Hook) -> subprocess.Popen[str]:
 def _expect_good(hook: Hook, status: int | None, last_words: str) -> None:
     if status is None:
         raise HookFailed(
-            f"{hook.name} was ended after {hook.seconds} s{last_words}",
+            f"{hook.name} was ended after {hook.seconds:g} s{last_words}",
             hint="make it faster, or set BACKUP_HOOK_TIMEOUT higher",
         )
     if status != 0:
@@ -173,9 +178,10 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:
-    # A path with spaces in it is one word.
-    if Path(text).is_file():
-        return (text,)
+    # A path with spaces in it is one word. A long command line is no name of a file: OSError.
+    with suppress(OSError):
+        if Path(text).is_file():
+            return (text,)
     try:
         return tuple(shlex.split(text))
     except ValueError as error:

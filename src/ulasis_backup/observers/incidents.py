@@ -7,13 +7,17 @@ reminder while it lasts, and when it is over.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 LONGEST_AGE = timedelta(days=7)
 """A message that could not be sent for so long is given up."""
+FEWEST_TRIES = 5
+"""And only after so many tries: a clock that jumps a week ahead has tried nothing."""
+MOST_REFUSALS = 5
+"""How often a channel that takes others may refuse a message for good before it is given up."""
 MOST_MESSAGES = 100
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=1)
@@ -37,12 +41,14 @@ class Incident:
     """Something that lasts until it is over. ``key`` says what, within one server and databases.
 
     A changed ``title`` is told of again: keep numbers that move by themselves in ``text``.
+    Without ``lasting`` it is about what a person once did: no reminder until it is done again.
     """
 
     key: str
     severity: Severity
     title: str
     text: str
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,7 @@ class Message:
     """Something to be sent to every channel; ``delivered`` are the channels that have it.
 
     It is tried again no earlier than ``not_before``; ``reason`` is why the last try failed.
+    ``refusals`` counts by channel how often it was refused for good while others were taken.
     """
 
     id: str
@@ -70,6 +77,13 @@ class Message:
     delivered: tuple[str, ...] = ()
     attempts: int = 0
     reason: str = ""
+    refusals: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Return the channels that have it, and those that will never take it."""
+        refusing = (name for name, times in self.refusals.items() if times >= MOST_REFUSALS)
+        return frozenset((*self.delivered, *refusing))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +137,11 @@ def enter(
 
 def reminded(book: Book, *, now: datetime, remind: timedelta) -> Book:
     """Return *book* with a reminder for each open incident that was last told of long ago."""
-    due = {entry.incident.key for entry in book.open if _reminder_due(entry, now, remind)}
+    due = {
+        entry.incident.key
+        for entry in book.open
+        if entry.incident.lasting and _reminder_due(entry, now, remind)
+    }
     entries = [
         replace(entry, told=now) if entry.incident.key in due else entry for entry in book.open
     ]
@@ -144,7 +162,11 @@ def queued(book: Book, messages: Iterable[Message]) -> Book:
 
 def expired(book: Book, *, now: datetime) -> Book:
     """Return *book* without the messages that are too old to be of use."""
-    fresh = tuple(entry for entry in book.queue if now - entry.made <= LONGEST_AGE)
+    fresh = tuple(
+        entry
+        for entry in book.queue
+        if now - entry.made <= LONGEST_AGE or entry.attempts < FEWEST_TRIES
+    )
     given_up = book.given_up + len(book.queue) - len(fresh)
     return replace(book, queue=fresh, given_up=given_up)
 
@@ -163,28 +185,47 @@ def after_try(
     identity: str,
     *,
     delivered: Collection[str],
-    failed: dict[str, str],
+    failed: Mapping[str, str],
     now: datetime,
+    refusing: Collection[str] = (),
 ) -> Book:
     """Return *book* after the message *identity* was sent to *delivered* and to *failed* not.
 
-    *failed* holds the reason by channel. A message that failed nowhere leaves the queue.
+    *failed* holds the reason by channel; those of them that are *refusing* refused this message
+    for good and took others. It leaves the queue when no channel is left that may take it.
     """
+    queue: list[Message] = []
+    given_up = book.given_up
+    for entry in book.queue:
+        if entry.id != identity:
+            queue.append(entry)
+            continue
+        tried = _tried(entry, delivered=delivered, failed=failed, now=now, refusing=refusing)
+        if set(failed) - tried.settled:
+            queue.append(tried)
+        else:
+            given_up += bool(tried.settled.difference(tried.delivered))
+    return replace(book, queue=tuple(queue), given_up=given_up)
 
-    def entries() -> Iterator[Message]:
-        for entry in book.queue:
-            if entry.id != identity:
-                yield entry
-            elif failed:
-                yield replace(
-                    entry,
-                    delivered=tuple(sorted({*entry.delivered, *delivered})),
-                    attempts=entry.attempts + 1,
-                    not_before=now + _wait_after(entry.attempts + 1),
-                    reason="; ".join(sorted(set(failed.values()))),
-                )
 
-    return replace(book, queue=tuple(entries()))
+def _tried(
+    entry: Message,
+    *,
+    delivered: Collection[str],
+    failed: Mapping[str, str],
+    now: datetime,
+    refusing: Collection[str],
+) -> Message:
+    attempts = entry.attempts + 1
+    more = {name: entry.refusals.get(name, 0) + 1 for name in refusing}
+    return replace(
+        entry,
+        delivered=tuple(sorted({*entry.delivered, *delivered})),
+        attempts=attempts,
+        not_before=now + _wait_after(attempts),
+        reason="; ".join(sorted(set(failed.values()))),
+        refusals={**entry.refusals, **more},
+    )
 
 
 def _about(incident: Incident, prefix: str, *, now: datetime) -> Message:

@@ -17,6 +17,8 @@ SLIPS = {
     errors.AmbiguousName.exit_code, errors.ConfirmationNeeded.exit_code,
 }  # fmt: skip
 """What a person at a terminal mistypes, sees, and types again: nobody else is called."""
+BY_HAND = ("restore", "prune")
+"""No schedule of ours runs these: whoever did knows how it ended, and may never do it again."""
 MOST_TROUBLES = 10
 MOST_NAMES = 3
 NEXT = {
@@ -93,6 +95,7 @@ def incidents_of(outcome: Outcome) -> tuple[Incident, ...]:
             severity=_severity(outcome),
             title=_title(outcome),
             text=_text(outcome),
+            lasting=outcome.operation not in BY_HAND,
         ),
     )
 

@@ -7,17 +7,26 @@ them with the time of the query. docs/reference/metrics.md lists every metric.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.exposition import default_handler, push_to_gateway, write_to_textfile
+from prometheus_client.exposition import (
+    basic_auth_handler,
+    default_handler,
+    push_to_gateway,
+    write_to_textfile,
+)
 
 from ulasis_backup import __version__
 from ulasis_backup.config import Config
 from ulasis_backup.errors import FollowUpFailed
+from ulasis_backup.operations.context import now
 from ulasis_backup.operations.runlog import RunRecord
 from ulasis_backup.operations.status_values import Level, SeriesStatus, Status
 
@@ -26,12 +35,18 @@ SERIES = ("server", "databases")
 SECONDS = 10.0
 
 
-def registry(status: Status, runs: Mapping[str, RunRecord]) -> CollectorRegistry:
-    """Return everything that *status* and the last *runs* say, as gauges."""
+def registry(status: Status | None, runs: Mapping[str, RunRecord]) -> CollectorRegistry:
+    """Return everything that *status* and the last *runs* say, as gauges.
+
+    Without a *status* nobody could look: what is known of backups is left out, and the level says
+    so.
+    """
     made = CollectorRegistry()
     _info(made, status)
-    _storage(made, status)
-    _series(made, status.series)
+    if status:
+        _problems(made, status)
+        _storage(made, status)
+        _series(made, status.series)
     _runs(made, runs)
     return made
 
@@ -41,16 +56,20 @@ def as_text(status: Status, runs: Mapping[str, RunRecord]) -> bytes:
     return generate_latest(registry(status, runs))
 
 
-def publish(config: Config, status: Status, runs: Mapping[str, RunRecord]) -> None:
-    """Write and push the metrics, to wherever the settings say. Raises FollowUpFailed."""
+def publish(config: Config, status: Status | None, runs: Mapping[str, RunRecord]) -> None:
+    """Write and push the metrics, to wherever the settings say. Raises FollowUpFailed.
+
+    No *status*: the repository could not be read. What was published of it before is replaced.
+    """
     settings = config.settings
     if settings.backup_metrics_file:
         write_file(settings.backup_metrics_file, status, runs)
     if settings.backup_pushgateway_url:
-        push(settings.backup_pushgateway_url.get_secret_value(), status, runs)
+        address = settings.backup_pushgateway_url.get_secret_value()
+        push(address, status, runs, keys=_keys(config))
 
 
-def write_file(path: Path, status: Status, runs: Mapping[str, RunRecord]) -> None:
+def write_file(path: Path, status: Status | None, runs: Mapping[str, RunRecord]) -> None:
     """Write the metrics for the textfile collector, whole or not at all.
 
     Raises FollowUpFailed.
@@ -65,40 +84,67 @@ def write_file(path: Path, status: Status, runs: Mapping[str, RunRecord]) -> Non
         raise FollowUpFailed(message, hint="the folder of the textfile collector") from None
 
 
-def push(address: str, status: Status, runs: Mapping[str, RunRecord]) -> None:
-    """Push the metrics to a push gateway at *address*. Raises FollowUpFailed."""
-    # Each push replaces what has the same keys: not what another settings file has pushed.
-    keys = {"instance": status.series[0].server if status.series else "", "group": _group(status)}
+def push(
+    address: str,
+    status: Status | None,
+    runs: Mapping[str, RunRecord],
+    *,
+    keys: Mapping[str, str],
+) -> None:
+    """Push the metrics to a push gateway at *address*, which may hold a login.
+
+    They replace what was pushed with the same *keys*. Raises FollowUpFailed.
+    """
     try:
+        bare, handler = _without_login(address)
         push_to_gateway(
-            address, job=PREFIX, registry=registry(status, runs), grouping_key=keys,
-            timeout=SECONDS, handler=default_handler,
+            bare, job=PREFIX, registry=registry(status, runs), grouping_key=dict(keys),
+            timeout=SECONDS, handler=handler,
         )  # fmt: skip
-    except (OSError, URLError, ValueError) as error:
+    except (OSError, URLError, HTTPException, ValueError) as error:
         # Never the address: it may hold a password.
         message = f"BACKUP_PUSHGATEWAY_URL was not reached: {type(error).__name__}"
         raise FollowUpFailed(message, hint="is it up, and is the address right?") from None
 
 
-def _group(status: Status) -> str:
-    names = ",".join(name for series in status.series for name in series.databases)
-    place = hashlib.sha256(status.storage.place.encode()).hexdigest()[:8]
-    return f"{names}@{place}"
+def _without_login(address: str) -> tuple[str, Callable[..., Callable[[], None]]]:
+    """Return *address* without the login in it, and what sends with that login.
+
+    For urllib it would be a part of the host's name.
+    """
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if parts.username is None:
+        return bare, default_handler
+    name, password = unquote(parts.username), unquote(parts.password or "")
+    return bare, partial(basic_auth_handler, username=name, password=password)
+
+
+def _keys(config: Config) -> dict[str, str]:
+    """Return what tells these metrics in a gateway from those of another settings file."""
+    place = str(config.settings.backup_dir.absolute())
+    names = ",".join(config.databases)
+    group = f"{names}@{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    return {"instance": config.server_name, "group": group}
 
 
 def _gauge(made: CollectorRegistry, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
     return Gauge(f"{PREFIX}_{name}", text, labels, registry=made)
 
 
-def _info(made: CollectorRegistry, status: Status) -> None:
+def _info(made: CollectorRegistry, status: Status | None) -> None:
     _gauge(made, "info", "Always 1; the version is a label.", ("version",)).labels(__version__).set(
         1
     )
     _gauge(made, "checked_timestamp_seconds", "When these metrics were made.").set(
-        status.at.timestamp()
+        (status.at if status else now()).timestamp()
     )
     level = "0 fine, 1 warning, 2 critical, 3 unknown, as the exit code of `status`."
-    _gauge(made, "status_level", level).set(int(status.level))
+    found = status.level if status else Level.UNKNOWN
+    _gauge(made, "status_level", level).set(int(found))
+
+
+def _problems(made: CollectorRegistry, status: Status) -> None:
     problems = _gauge(made, "problems", "Open problems by level.", ("level",))
     for known in (Level.WARNING, Level.CRITICAL):
         count = sum(1 for problem in status.all_problems if problem.level is known)
@@ -132,8 +178,8 @@ def _series(made: CollectorRegistry, every: tuple[SeriesStatus, ...]) -> None:
     verdicts = _gauge(made, "backups", "Backups by verdict.", (*SERIES, "verdict"))
     for series in every:
         names = (series.server, ",".join(series.databases))
-        if series.newest:
-            known, labels = series.newest, (*names, series.newest.method)
+        for known in series.newest_by_method:
+            labels = (*names, known.method)
             newest.labels(*labels).set(known.at.timestamp())
             seconds.labels(*labels).set(known.seconds)
             plain.labels(*labels).set(known.plain_bytes)

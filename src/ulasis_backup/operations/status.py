@@ -120,6 +120,7 @@ def _series(
         verdicts=Counter(view.of(entry).verdict for entry in usual),
         sizes=tuple(one.added_bytes for one in known[-TREND:]),
         problems=(),
+        newest_by_method=tuple({one.method: one for one in good}.values()),
     )
     every = series_problems(view, found, members, usual)
     return replace(found, problems=every)

@@ -59,7 +59,7 @@ class SeriesStatus:
 
     ``rpo`` are the seconds since the newest complete backup was begun: what would be lost now.
     ``rto`` is None where no restore was measured. ``sizes`` are the bytes that each backup added,
-    oldest first.
+    oldest first. ``newest_by_method`` is the newest good backup of each method.
     """
 
     server: str
@@ -72,6 +72,7 @@ class SeriesStatus:
     verdicts: Mapping[Verdict, int]
     sizes: tuple[int, ...]
     problems: tuple[Problem, ...]
+    newest_by_method: tuple[Known, ...] = ()
 
     @property
     def name(self) -> str:
