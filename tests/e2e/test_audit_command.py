@@ -20,6 +20,7 @@ import pytest
 
 from support.auditing import Scribe
 from support.faults import wait_until
+from support.forgery import forge_dump
 from support.manifests import Wanted, put_backup
 from support.server import STATE, Command, finish, make_orders
 from ulasis_backup.app import build
@@ -30,6 +31,7 @@ from ulasis_backup.model import AuditAnchor
 from ulasis_backup.mysql.server import Server
 from ulasis_backup.operations.audit import read_log
 from ulasis_backup.repository import auditfile
+from ulasis_backup.repository.names import parse_payload
 from ulasis_backup.repository.repository import Repository, ensure
 from ulasis_backup.storage.local import LocalStorage
 from ulasis_backup.streams.signing import signer_in
@@ -576,6 +578,30 @@ def test_the_first_backup_of_a_repository_is_anchored_too(
     _expect_anchored(command)
     found = command.ok("audit", "verify")
     assert (found["anchors"], found["findings"]) == (1, [])
+
+
+@pytest.mark.server
+def test_a_backup_that_is_signed_anew_is_not_the_one_that_was_made(
+    command: Command, server: Server, database: str
+) -> None:
+    """Who has the repository's key can do that, and no check of the backup itself can tell."""
+    make_orders(server, database, rows=50)
+    command = command.having(BACKUP_AUDIT_HOST="db1", BACKUP_ENCRYPTION_KEY=KEY)
+    name = command.backup()
+    assert command.ok("audit", "verify")["findings"] == []
+
+    environment = {"BACKUP_STATE_DIR": str(command.home / STATE), **command.settings}
+    config = read_config(flags={}, environment=environment, folder=command.home)
+    payload = parse_payload(name)
+    assert payload
+    forge_dump(
+        build(config, ignore), payload, lambda dump: dump.replace(b"customer 7", b"customer 8")
+    )
+
+    assert command.ok("verify", name)["verdict"] == "intact"
+    done = command.run("--json", "audit", "verify")
+    assert done.code == 41, done.said
+    assert f"{name} is not the backup that was made" in done.said
 
 
 @pytest.mark.server

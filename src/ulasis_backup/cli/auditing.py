@@ -29,7 +29,7 @@ from ulasis_backup.operations.auditing import (
 )
 from ulasis_backup.operations.context import now, stamp
 from ulasis_backup.repository import auditfile
-from ulasis_backup.repository.auditfile import Body
+from ulasis_backup.repository.auditfile import Body, Made
 from ulasis_backup.repository.repository import Repository
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Recording:
         self._briefly = briefly
         self._began = time.monotonic()
         self._backups: list[str] = []
+        self._made: dict[str, str] = {}
         self._messages: list[str] = []
         self._anchor: AuditAnchor | None = None
         self._warned = False
@@ -86,7 +87,10 @@ class Recording:
 
         def watch(event: Event) -> None:
             if isinstance(event, PhaseEnded):
-                self.about(*(str(value) for name, value in event.facts if name == "backup"))
+                facts = {name: str(value) for name, value in event.facts}
+                self.about(*(facts[name] for name in ("backup",) if name in facts))
+                if {"backup", "manifest"} <= facts.keys():
+                    self._made[facts["backup"]] = facts["manifest"]
             observe(event)
 
         return watch
@@ -106,6 +110,10 @@ class Recording:
             event=auditfile.Event.ENDED,
             at=stamp(now()),
             backups=tuple(auditfile.text_of(name) for name in self._backups[:MOST_BACKUPS]),
+            made=tuple(
+                Made(backup=auditfile.text_of(name), manifest=digest)
+                for name, digest in list(self._made.items())[:MOST_BACKUPS]
+            ),
             code=code,
             outcome="ok" if code == 0 else words_of(code),
             messages=tuple(self._said(message) for message in self._messages[:MOST_MESSAGES]),

@@ -84,7 +84,8 @@ def verify_log(context: Context, request: Request) -> Checked:
     """
     journal = Journal(context.config, context.repository)
     # What is remembered is read first: what comes later would seem to be missing.
-    known, unread = _known(journal)
+    listing = repository.listing(context.repository)
+    known, unread = _known(journal, listing)
     storage = context.repository.storage
     hosts = sorted({*audit.hosts_of(storage), *(one.host for one in known)})
     wanted = auditfile.host_name(request.host) if request.host else ""
@@ -103,6 +104,7 @@ def verify_log(context: Context, request: Request) -> Checked:
         reports.append(report)
         findings += [_accepted(found, report, request) for found in report.findings]
         findings += _contents(report, keys)
+        findings += _remade(report, keys, listing)
         findings += _strangers(storage, host)
     anchors = sum(one.by != THIS_MACHINE for one in known)
     waiting = len(journal.waiting())
@@ -224,14 +226,13 @@ def _trimmed_before(context: Context) -> str:
     return stamp(now() - timedelta(days=settings.backup_audit_days))
 
 
-def _known(journal: Journal) -> tuple[list[Known], list[Finding]]:
+def _known(journal: Journal, found: Listing) -> tuple[list[Known], list[Finding]]:
     """Return the entries that this machine and the manifests remember, and what was not read."""
     memory = journal.memory()
     known: list[Known] = []
     if memory.head:
         head = memory.head
         known.append(Known(host=journal.host, seq=head.seq, digest=head.digest, by=THIS_MACHINE))
-    found = repository.listing(journal.repository)
     anchors, unread = _anchors(journal.repository, found)
     return known + anchors, unread
 
@@ -310,6 +311,21 @@ def _contents(report: Report, keys: audit.Keys) -> Iterator[Finding]:
     for problem, count in unread.items():
         what = f"what {count} entries say cannot be read, from this one on: {problem}"
         yield Finding(host=report.host, seq=first[problem], what=what, grade=Grade.UNREAD)
+
+
+def _remade(report: Report, keys: audit.Keys, listing: Listing) -> Iterator[Finding]:
+    """Yield backups that are not what was made: somebody with the key has signed them anew.
+
+    Those that are there no more are no matter of the log, and what cannot be read says so already.
+    """
+    there = {str(one.name): one.manifest.digest for one in listing.entries}
+    for entry in report.entries:
+        if entry.kind is not Kind.RUN or _problem_of(entry, keys)[0]:
+            continue
+        for made in keys.body_of(entry).made:
+            if there.get(made.backup, made.manifest) != made.manifest:
+                what = f"{made.backup} is not the backup that was made: its manifest is another one"
+                yield Finding(host=report.host, seq=entry.seq, what=what)
 
 
 def _problem_of(entry: Entry, keys: audit.Keys) -> tuple[str, bool]:

@@ -108,6 +108,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A backup that a run made, and the digest of its manifest."""
+
+    backup: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
     """What an entry says of a run.
 
@@ -129,6 +137,7 @@ class Body:
     login: str = ""
     databases: tuple[str, ...] = ()
     backups: tuple[str, ...] = ()
+    made: tuple[Made, ...] = ()
     changes: tuple[Change, ...] = ()
     code: int | None = None
     outcome: str = ""
