@@ -14,7 +14,8 @@ from benchmarks.measure import Usage, run
 def settings(bench: Bench, repository: Path, database: str = NAME) -> dict[str, str]:
     """Return the settings for *repository* and *database*."""
     return {
-        "BACKUP_DIR": str(repository), "BACKUP_ENCRYPTION_KEY": bench.key,
+        "BACKUP_DIR": str(repository), "BACKUP_STATE_DIR": f"{repository}.state",
+        "BACKUP_ENCRYPTION_KEY": bench.key,
         "BACKUP_ENCRYPTION_ENABLED": "true", "DB_SOCKET": str(bench.server.socket),
         "DB_HOST": "localhost", "DB_USER": "root", "DB_PASSWORD": "", "DB_NAME": database,
     }  # fmt: skip
@@ -61,6 +62,7 @@ def restore_rows(
 
 
 def fresh(repository: Path) -> Path:
-    """Return the path of *repository*, with nothing there."""
-    shutil.rmtree(repository, ignore_errors=True)
+    """Return the path of *repository*, with nothing there, and nothing remembered of it."""
+    for folder in (repository, repository.with_name(f"{repository.name}.state")):
+        shutil.rmtree(folder, ignore_errors=True)
     return repository

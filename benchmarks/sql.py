@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import secrets
-import shutil
 import statistics
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from benchmarks.measure import (
     run,
     stored_megabytes,
 )
+from benchmarks.ours import fresh
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP_RUNS = 10
@@ -100,17 +100,17 @@ def bare(bench: Bench) -> Measured:
 
 def ours(bench: Bench) -> Measured:
     """Run our own command, encrypted, into an empty folder."""
-    target = bench.folder / "backups"
-    shutil.rmtree(target, ignore_errors=True)
+    target = fresh(bench.folder / "backups")
     settings = {
-        "BACKUP_DIR": str(target), "BACKUP_ENCRYPTION_KEY": bench.key, "BACKUP_METHOD": "sql",
+        "BACKUP_DIR": str(target), "BACKUP_STATE_DIR": f"{target}.state",
+        "BACKUP_ENCRYPTION_KEY": bench.key, "BACKUP_METHOD": "sql",
         "BACKUP_ENCRYPTION_ENABLED": "true", "DB_SOCKET": str(bench.server.socket),
         "DB_HOST": "localhost", "DB_USER": "root", "DB_PASSWORD": "", "DB_NAME": NAME,
     }  # fmt: skip
     command = [str(bench.command), "backup"]
     usage = run(command, server=bench.server, folder=bench.folder, settings=settings)
     measured = _measured(usage, stored_megabytes(target))
-    shutil.rmtree(target)
+    fresh(target)
     return measured
 
 
