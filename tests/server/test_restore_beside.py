@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from support.forgery import forge_dump
 from support.portrait import Portrait, portrait
 from support.server import (
     SERVERS,
+    STATE,
     Command,
     checksums,
     command_for,
@@ -28,9 +30,13 @@ from support.server import (
     run_all,
     servers_folder,
 )
+from ulasis_backup.app import build
+from ulasis_backup.config import read_config
+from ulasis_backup.events import ignore
 from ulasis_backup.mysql.privileges import WRITING
 from ulasis_backup.mysql.scratch import ScratchServer
 from ulasis_backup.mysql.server import Server, connect, databases, quote
+from ulasis_backup.repository.names import parse_payload
 
 pytestmark = pytest.mark.server
 
@@ -735,3 +741,52 @@ def _settled(server: Server, command: Command, name: str, *, old: State, new: St
     if side == "new":
         change(server, "shop")
     return side
+
+
+TYPED = (
+    "CREATE TABLE g (id INT PRIMARY KEY, s INT)",
+    "INSERT INTO g VALUES (1, 1)",
+    "create trigger low before insert on g for each row set new.s = 1",
+    "CREATE\nTRIGGER\n  many\n  after   insert on g for each row set @x = 1",
+    "create or replace trigger mixed Before Update on g for each row set new.s = 2",
+)
+
+
+@pytest.mark.parametrize("way", [(), ("--in-place",), ("--target-database",), ("--tables", "g")])
+def test_triggers_come_back_however_their_words_were_typed(
+    server: Server, database: str, command: Command, way: tuple[str, ...]
+) -> None:
+    """MariaDB keeps the words of a trigger as they were typed, and the dump shows them so."""
+    run_all(server, database, TYPED)
+    saved = portrait(server, database)
+    command.backup()
+    run_all(server, database, ["DROP TRIGGER low", "INSERT INTO g VALUES (2, 2)"])
+    if way != ("--target-database",):
+        command.ok("restore", "latest", "--yes", *way)
+        assert portrait(server, database) == saved
+        return
+    command.ok("restore", "latest", "--yes", "--target-database", f"{database}__copy")
+    names = server.query(
+        "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s",
+        (f"{database}__copy",),
+    )
+    assert {name for (name,) in names} == {"low", "many", "mixed"}
+
+
+def test_a_dump_that_cannot_be_taken_apart_is_restored_in_place_as_the_hint_says(
+    server: Server, database: str, command: Command
+) -> None:
+    run_all(server, database, TYPED)
+    saved = portrait(server, database)
+    name = parse_payload(command.backup())
+    assert name
+    environment = {"BACKUP_STATE_DIR": str(command.home / STATE), **command.settings}
+    config = read_config(flags={}, environment=environment, folder=command.home)
+    odd = (b"/*!50003 CREATE*/", b"/*!50002 CREATE*/")
+    forge_dump(build(config, ignore), name, lambda dump: dump.replace(*odd))
+    run_all(server, database, ["DROP TRIGGER low", "INSERT INTO g VALUES (2, 2)"])
+
+    done = command.run("restore", "latest", "--yes")
+    assert (done.code, "--in-place" in done.said) == (50, True), done.said
+    command.run("restore", "latest", "--yes", "--in-place")
+    assert portrait(server, database) == saved

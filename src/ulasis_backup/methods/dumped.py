@@ -46,7 +46,7 @@ _BEFORE = re.compile(
 )
 _COVERED = re.compile(
     rb"/\*!(?:50003|50106) CREATE\*/ (?:/\*!(?:50017|50117) (?P<definer>" + _DEFINER + rb")\*/ )?"
-    rb"/\*!(?:50003|50106) (?P<rest>(?:TRIGGER|EVENT) .*?)(?: \n| )?\*/ ?\Z",
+    rb"/\*!(?:50003|50106) (?P<rest>(?i:TRIGGER|EVENT)\s.*?)(?: \n| )?\*/ ?\Z",
     re.DOTALL,
 )
 _PLAIN = re.compile(rb"(?P<text>CREATE .*?)(?: ?\n| )?\Z", re.DOTALL)

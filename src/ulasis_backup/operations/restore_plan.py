@@ -136,8 +136,11 @@ def make_plan(
     dependants = schema.dependants(server, target) if have else ()
     names = new_names(target)
     keys = (f"foreign keys join it with {name}" for name in joined)
-    against = (*keys, *_against(context, server, source, names))
-    in_place = (AS_ASKED,) if request.in_place else against
+    if request.in_place:
+        # What stands against loading beside is no matter then, and must not stop it.
+        in_place: tuple[str, ...] = (AS_ASKED,)
+    else:
+        in_place = (*keys, *_against(context, server, source, names))
     return RestorePlan(
         backup=str(source.name),
         made_at=source.made_at,
