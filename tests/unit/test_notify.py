@@ -28,6 +28,7 @@ from ulasis_backup.config import read_config
 from ulasis_backup.observers import book as books
 from ulasis_backup.observers import notify
 from ulasis_backup.observers.incidents import Incident, Severity
+from ulasis_backup.statefile import locked
 
 pytestmark = [
     # Libraries that load what will be gone in a later Python, or warn of what a test wants.
@@ -274,7 +275,7 @@ def test_while_another_run_sends_one_waits_and_leaves_the_message_to_be_sent(
     alerts: notify.Alerts, slack: Receiver
 ) -> None:
     alerts.shelf.book.parent.mkdir()
-    with books.locked(alerts.shelf.sending, seconds=1):
+    with locked(alerts.shelf.sending, seconds=1):
         sent = report(alerts, FAILED, seconds=0.2)
 
     assert sent.problems == ("another run is sending at this moment",)

@@ -12,13 +12,11 @@ void.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +24,7 @@ from typing import Any
 
 from ulasis_backup.config import Config
 from ulasis_backup.observers.incidents import Book, Incident, Message, Open, Severity
-from ulasis_backup.statefile import replace_file
+from ulasis_backup.statefile import locked, replace_file
 
 VERSION = 1
 LOCK_SECONDS = 5.0
@@ -124,24 +122,6 @@ def _on_disk(shelf: Shelf) -> Book:
     except (ValueError, KeyError, TypeError, AttributeError):
         shelf.book.replace(shelf.book.with_suffix(".damaged"))
         return Book()
-
-
-@contextmanager
-def locked(path: Path, *, seconds: float) -> Iterator[None]:
-    """Hold the lock *path*, for which others are waited *seconds*. Raises OSError."""
-    deadline = time.monotonic() + seconds
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            if time.monotonic() > deadline:
-                raise TimeoutError(0, "another run holds it", str(path))
-            time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _write(shelf: Shelf, book: Book) -> None:

@@ -32,6 +32,7 @@ from ulasis_backup.observers.incidents import (
     reminded,
     sendable,
 )
+from ulasis_backup.statefile import locked
 
 SECONDS = 15.0
 """The longest that a run may be held up by its alerts, all channels together."""
@@ -158,7 +159,7 @@ def _turn(shelf: Shelf, *, seconds: float) -> Iterator[None]:
     """Wait until no other run sends; where that cannot be seen, an alert is worth a second copy."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(books.locked(shelf.sending, seconds=seconds))
+            stack.enter_context(locked(shelf.sending, seconds=seconds))
         except TimeoutError:
             raise
         except OSError:

@@ -7,8 +7,6 @@ goes wrong is returned in words and not raised.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import getpass
 import hashlib
 import hmac
@@ -16,8 +14,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,12 +31,13 @@ from ulasis_backup.repository.audit import Memory, Stored, Writer
 from ulasis_backup.repository.auditfile import Body, Change, Event, Head, OpenRun, Process, Who
 from ulasis_backup.repository.repository import REPOSITORY_FILE, Repository
 from ulasis_backup.settings import SECRETS, Settings
-from ulasis_backup.statefile import replace_file
+from ulasis_backup.statefile import locked, replace_file
 from ulasis_backup.streams.keys import recipient
 from ulasis_backup.streams.signing import Signer, former_path, read_signer, signer_in
 
 NOBODY = 2**32 - 1
 """What Linux says of a process that no login began."""
+LOCK_SECONDS = 5.0
 MOST_OPEN = 20
 """Interrupted runs that one run tells of; the next ones tell of the rest."""
 MOST_WAITING = 10_000
@@ -108,7 +107,7 @@ class Journal:
         head = stored.entry.head
         body = {"seq": head.seq, "digest": head.digest, "key": stored.memory.key}
         try:
-            with _locked(self._place.with_suffix(".lock")):
+            with locked(self._place.with_suffix(".lock"), seconds=LOCK_SECONDS):
                 before = self.memory().head
                 if before is None or before.seq < head.seq or before == seen.head:
                     replace_file(self.state_file, json.dumps(body))
@@ -206,8 +205,9 @@ class Journal:
         begun: dict[str, AuditAnchor] = {}
         if not self.waiting():
             return begun
-        with _locked(self.spool.with_suffix(".flush"), wait=False) as mine:
-            for path in self.waiting() if mine else ():
+        # Who finds another one at it leaves it to that one.
+        with suppress(TimeoutError), locked(self.spool.with_suffix(".flush"), seconds=0):
+            for path in self.waiting():
                 body = _spooled(path)
                 if body is None:
                     continue
@@ -387,20 +387,3 @@ def _started(pid: int) -> str:
         # A zombie has ended: only its parent has not looked yet.
         return "" if fields[0] == b"Z" else fields[19].decode()
     return ""
-
-
-@contextmanager
-def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock among the processes of this machine; yield whether we have it. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        mine = True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            mine = False
-        yield mine
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)

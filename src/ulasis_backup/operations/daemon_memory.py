@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 from ulasis_backup.errors import Busy, SettingsError
 from ulasis_backup.events import Notice, Observe
 from ulasis_backup.schedule import Job, due_before
-from ulasis_backup.statefile import replace_file
+from ulasis_backup.statefile import locked, replace_file
 
 TRIES = 3
 """How often a job is begun for one of its times, where it is cut off each time."""
@@ -161,25 +159,18 @@ def alone(path: Path, observe: Observe) -> Iterator[None]:
     Raises Busy where another one is, SettingsError where the folder is not fit for a lock.
     """
     lock = path.with_suffix(".lock")
-    descriptor = -1
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        message = f"another daemon keeps this schedule already: it holds {lock}"
-        hint = "stop that one, or give this one a BACKUP_STATE_DIR of its own if both are meant"
-        raise Busy(message, hint=hint) from None
-    except OSError as error:
-        refuse_set_up(lock, error)
-        message = f"cannot lock {lock}: {error.strerror}; a second daemon would not be noticed"
-        observe(Notice(message=message, hint=STATE_HINT))
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, seconds=0))
+        except TimeoutError:
+            message = f"another daemon keeps this schedule already: it holds {lock}"
+            hint = "stop that one, or give this one a BACKUP_STATE_DIR of its own if both are meant"
+            raise Busy(message, hint=hint) from None
+        except OSError as error:
+            refuse_set_up(lock, error)
+            message = f"cannot lock {lock}: {error.strerror}; a second daemon would not be noticed"
+            observe(Notice(message=message, hint=STATE_HINT))
         yield
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 def refuse_set_up(path: Path, error: OSError) -> None:

@@ -25,6 +25,7 @@ from ulasis_backup.errors import (
     StorageError,
     StorageFull,
 )
+from ulasis_backup.statefile import sync_folder
 from ulasis_backup.storage.base import Blob
 
 READ_BYTES = 1 << 20
@@ -59,7 +60,7 @@ class LocalStorage:
             with _unnamed(path.parent) as (descriptor, temporary):
                 _write_all(descriptor, _labelled(chunks))
                 _publish(descriptor, temporary, path, replace=replace)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def open(self, name: str) -> Iterator[bytes]:
         """Read file *name*; see ``Storage.open``."""
@@ -95,7 +96,7 @@ class LocalStorage:
         with _said(path):
             path.unlink(missing_ok=True)
             if path.parent.exists():
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
 
     def free_bytes(self) -> int | None:
         """Return the free space of the file system, of that which the folder is going to be on."""
@@ -184,7 +185,7 @@ def _make_folder(folder: Path) -> None:
             if not missing.is_dir():
                 with contextlib.suppress(FileExistsError):
                     missing.mkdir(mode=0o700)
-                _sync_folder(missing.parent)
+                sync_folder(missing.parent)
 
 
 @contextlib.contextmanager
@@ -276,11 +277,3 @@ def _sweep(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_ctime > ABANDONED_SECONDS:
                 leftover.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ulasis_backup.errors import SettingsError
+from ulasis_backup.statefile import replace_file, sync_folder
 
 FINGERPRINT_DIGITS = 32
 PUBLIC_BYTES = 32
@@ -101,10 +102,7 @@ def replace_signer(path: Path) -> Signer:
     aside = former_path(path, old.fingerprint)
     if not aside.exists():
         os.link(path, aside)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    _write_new(_new_pem(), beside)
-    beside.replace(path)
-    _sync(path.parent)
+    replace_file(path, _new_pem().decode())
     return read_signer(path)
 
 
@@ -130,7 +128,7 @@ def _publish(data: bytes, path: Path) -> None:
         return
     finally:
         beside.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_new(data: bytes, path: Path) -> None:
@@ -139,11 +137,3 @@ def _write_new(data: bytes, path: Path) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
