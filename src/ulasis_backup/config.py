@@ -88,13 +88,17 @@ class Config:
         return Path(base) / "ulasis-backup"
 
     @property
+    def place(self) -> str:
+        """Return the repository's place, the same however its path is written."""
+        return os.path.realpath(self.settings.backup_dir)
+
+    @property
     def state_id(self) -> str:
         """Return what tells the state of these settings from that of others on this machine.
 
         By the repository, the server and the databases.
         """
-        place = str(self.settings.backup_dir.absolute())
-        words = (place, self.server_name, *self.databases)
+        words = (self.place, self.server_name, *self.databases)
         return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
     @property

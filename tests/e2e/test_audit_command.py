@@ -580,6 +580,57 @@ def test_the_first_backup_of_a_repository_is_anchored_too(
     assert (found["anchors"], found["findings"]) == (1, [])
 
 
+def test_the_end_that_was_cut_off_is_missed_however_the_path_is_written(lone: Command) -> None:
+    for _ in range(3):
+        lone.ok("list")
+    link = lone.home / "link"
+    link.symlink_to(lone.folder)
+    linked = lone.having(BACKUP_DIR=str(link))
+    assert linked.ok("audit", "verify")["remembered"]
+    last(lone).unlink()
+    for one in (lone, linked):
+        done = one.run("audit", "verify")
+        assert (done.code, "this machine remembers it" in done.said) == (41, True), done.said
+
+
+def test_what_nobody_remembers_is_not_said_to_be_held_against(lone: Command) -> None:
+    lone.ok("list")
+    elsewhere = lone.having(BACKUP_STATE_DIR=str(lone.home / "other"))
+    done = elsewhere.run("audit", "verify")
+    assert done.code == 0, done.said
+    assert "this machine remembers nothing of this log" in done.said
+
+
+def test_a_log_that_cannot_be_read_hides_none_of_the_others(lone: Command) -> None:
+    lone.ok("list")
+    other = lone.having(BACKUP_AUDIT_HOST="db2")
+    other.ok("list")
+    shutil.rmtree(folder(lone, "db2"))
+    folder(lone, "db2").touch()
+    # It is this machine that remembers a log of that name.
+    done = other.run("audit", "verify")
+    assert done.code == 60, done.said
+    assert "db1: 2 entries" in done.said
+    assert "NOT CHECKED: db2: its log cannot be read" in done.said
+
+
+@pytest.mark.server
+def test_a_manifest_that_was_changed_is_a_finding(
+    command: Command, server: Server, database: str
+) -> None:
+    make_orders(server, database, rows=5)
+    command = command.having(BACKUP_AUDIT_HOST="db1", BACKUP_ENCRYPTION_KEY=KEY)
+    name = command.backup()
+    (manifest,) = command.folder.glob("*.meta.json")
+    text = manifest.read_text()
+    digest = json.loads(text)["audit"]["digest"]
+    manifest.chmod(0o600)
+    manifest.write_text(text.replace(digest, "0" * len(digest)))
+    done = command.run("audit", "verify")
+    assert done.code == 41, done.said
+    assert f"{name}.meta.json says of the log was changed" in done.said
+
+
 @pytest.mark.server
 def test_a_backup_that_is_signed_anew_is_not_the_one_that_was_made(
     command: Command, server: Server, database: str

@@ -192,6 +192,7 @@ def _checked(found: Checked) -> dict[str, Any]:
         ],
         "findings": [asdict(one) for one in found.findings],
         "anchors": found.anchors,
+        "remembered": found.remembered,
         "waiting": found.waiting,
     }  # fmt: skip
 
@@ -202,7 +203,12 @@ def _lines(found: Checked) -> list[str]:
     lines += [_finding_line(one) for one in shown]
     if len(found.findings) > len(shown):
         lines.append(f"and {len(found.findings) - len(shown)} more; `--json` lists all")
-    lines.append(f"held against {found.anchors} manifests and what this machine remembers")
+    remembered = (
+        "and what this machine remembers"
+        if found.remembered
+        else "alone: this machine remembers nothing of this log, so a cut end can go unseen"
+    )
+    lines.append(f"held against {found.anchors} manifests {remembered}")
     if found.waiting:
         lines.append(
             f"note: {found.waiting} entries wait on this machine; the next run stores them"

@@ -44,11 +44,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What ``audit verify`` found; ``anchors`` are the manifests that were held against it."""
+    """What ``audit verify`` found.
+
+    ``anchors`` are the manifests that were held against it, and ``remembered`` tells whether this
+    machine remembers an entry of its own log there.
+    """
 
     reports: tuple[Report, ...]
     findings: tuple[Finding, ...]
     anchors: int
+    remembered: bool
     waiting: int
 
     def of(self, grade: Grade) -> tuple[Finding, ...]:
@@ -99,17 +104,26 @@ def verify_log(context: Context, request: Request) -> Checked:
     findings: list[Finding] = list(unread)
     for host in hosts:
         mine = [one for one in known if one.host == host]
-        raws = _raws(storage, host)
+        try:
+            raws, strangers = _raws(storage, host), tuple(_strangers(storage, host))
+        except StorageError as error:
+            # The logs of other machines are to be checked all the same.
+            what = f"its log cannot be read: {error.message}"
+            findings.append(Finding(host=host, seq=0, what=what, grade=Grade.UNREAD))
+            continue
         report = check_log(host, raws, known=mine, pins=request.pins, now=stamp(now()))
         reports.append(report)
         findings += [_accepted(found, report, request) for found in report.findings]
         findings += _contents(report, keys)
         findings += _remade(report, keys, listing)
-        findings += _strangers(storage, host)
+        findings += strangers
     anchors = sum(one.by != THIS_MACHINE for one in known)
-    waiting = len(journal.waiting())
     return Checked(
-        reports=tuple(reports), findings=tuple(findings), anchors=anchors, waiting=waiting
+        reports=tuple(reports),
+        findings=tuple(findings),
+        anchors=anchors,
+        remembered=anchors < len(known),
+        waiting=len(journal.waiting()),
     )
 
 
@@ -239,14 +253,18 @@ def _known(journal: Journal, found: Listing) -> tuple[list[Known], list[Finding]
 
 def _anchors(shelf: Repository, found: Listing) -> tuple[list[Known], list[Finding]]:
     known: list[Known] = []
-    unread = [one.name for one in found.oddities if one.error and names.parse_manifest(one.name)]
+    findings = [
+        _doubtful(one.name, one.error)
+        for one in found.oddities
+        if one.error and names.parse_manifest(one.name)
+    ]
     for entry in found.entries:
         manifest, anchor = entry.manifest, entry.manifest.header.audit
         if shelf.key and not manifest.signed:
             # Nobody vouches for it, so that it must neither accuse nor acquit; `list` says so.
             continue
         if manifest.signed and manifest.data_key is None:
-            unread.append(str(entry.name))
+            findings.append(_doubtful(str(entry.name)))
         elif anchor and auditfile.host_name(anchor.host) == anchor.host:
             known.append(
                 Known(
@@ -254,13 +272,16 @@ def _anchors(shelf: Repository, found: Listing) -> tuple[list[Known], list[Findi
                     by=f"the manifest of {entry.name}", at=manifest.header.started_at,
                 )
             )  # fmt: skip
-    return known, [
-        Finding(
-            host="", seq=0, grade=Grade.UNREAD,
-            what=f"what {name} says of the log cannot be authenticated",
-        )
-        for name in unread
-    ]  # fmt: skip
+    return known, findings
+
+
+def _doubtful(manifest: str, error: UlasisError | None = None) -> Finding:
+    """Return what it means that what a *manifest* says of the log cannot be believed."""
+    if isinstance(error, IntegrityError) and not isinstance(error, WrongKey):
+        what = f"what {manifest} says of the log was changed: {error.message}"
+        return Finding(host="", seq=0, what=what)
+    what = f"what {manifest} says of the log cannot be authenticated"
+    return Finding(host="", seq=0, what=what, grade=Grade.UNREAD)
 
 
 def _raws(storage: Storage, host: str) -> list[Raw]:

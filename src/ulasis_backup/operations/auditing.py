@@ -77,7 +77,7 @@ class Journal:
 
     @property
     def _place(self) -> Path:
-        words = (self.repository.storage.place, self.host)
+        words = (self.config.place, self.host)
         name = hashlib.sha256("\0".join(words).encode("utf-8", "replace")).hexdigest()[:12]
         return self.config.state_folder / f"audit-{name}"
 
