@@ -24,7 +24,7 @@ from pydantic import (
 
 from ulasis_backup.errors import SettingsError
 from ulasis_backup.model import Login, Secret
-from ulasis_backup.settings import SECRETS, Settings
+from ulasis_backup.settings import SECRETS, Settings, listed
 
 FLAGS = {
     "backup_dir": "--backup-dir",
@@ -60,8 +60,7 @@ class Config:
     @property
     def databases(self) -> tuple[str, ...]:
         """Return the databases of DB_NAME, in order; ``("*",)`` means all."""
-        names = tuple(name.strip() for name in self.settings.db_name.split(","))
-        return tuple(dict.fromkeys(name for name in names if name))
+        return tuple(dict.fromkeys(listed(self.settings.db_name)))
 
     @property
     def reading(self) -> Login:

@@ -6,7 +6,7 @@ docs/reference/retention.md explains the rules to people, with an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import IntEnum
@@ -230,13 +230,13 @@ class _Series:
         readable = self._readable
         good = [backup for backup in readable if backup.worth is Worth.GOOD]
         proven = [backup for backup in readable if backup.verdict is Verdict.PROVEN]
-        told: set[str] = set()
-        for group, what in ((readable, "the newest"), (good, "the newest complete one")):
-            by_clock = sorted(group, key=lambda backup: (backup.started_at, backup.rank))
-            for found, reason in ((group[-1:], what), (by_clock[-1:], f"{what} by the clock")):
-                # One that is the newest of all is it in every other way, too.
-                yield from ((backup, reason) for backup in found if backup.id not in told)
-                told |= {backup.id for backup in found}
+        first: dict[str, tuple[Backup, str]] = {}
+        for backup, reason in (
+            *_ends(readable, "the newest"), *_ends(good, "the newest complete one")
+        ):  # fmt: skip
+            # One that is the newest of all is it in every other way, too.
+            first.setdefault(backup.id, (backup, reason))
+        yield from first.values()
         if proven:
             yield proven[-1], "the newest proven one"
         usual = [backup for backup in proven if backup.kind is not Kind.SAFETY]
@@ -298,6 +298,13 @@ class _Series:
 def _preference(backup: Backup) -> tuple[int, int, tuple[int, datetime, str]]:
     """Return what makes a backup the best of its period: worth, then proof, then being newest."""
     return backup.worth, _TRUST.get(backup.verdict, 0), backup.rank
+
+
+def _ends(backups: Sequence[Backup], what: str) -> Iterator[tuple[Backup, str]]:
+    """Yield the last of *backups*, by number and by the clock, and in words *what* it is."""
+    if backups:
+        yield backups[-1], what
+        yield max(backups, key=lambda one: (one.started_at, one.rank)), f"{what} by the clock"
 
 
 def _stands_in(best: Backup) -> str:

@@ -322,3 +322,8 @@ class Settings(BaseModel):
     backup_hook_timeout: int = Field(
         300, ge=1, description="Seconds after which a hook is ended, and has failed."
     )
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return the parts of a setting that lists them with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -14,6 +14,7 @@ from support.manifests import KEY, MORNING, Wanted, put_backup
 from support.memory import MemoryStorage
 from ulasis_backup.config import make_config
 from ulasis_backup.errors import (
+    BackupNotFound,
     Busy,
     CouldNotCheck,
     Refused,
@@ -28,7 +29,7 @@ from ulasis_backup.operations import prune as operation
 from ulasis_backup.operations.backup import MadeBackup
 from ulasis_backup.operations.context import Context, reading
 from ulasis_backup.operations.follow_up import FollowUp, follow_up
-from ulasis_backup.operations.hold import held_alone, hold, release
+from ulasis_backup.operations.hold import held_backup, hold, release
 from ulasis_backup.operations.keep import Wish, look
 from ulasis_backup.operations.prune import Pruned
 from ulasis_backup.repository import canonical, holds, locks, marks, proofs, repository, runs
@@ -651,17 +652,14 @@ def test_an_old_backup_that_was_moved_away_and_comes_back_has_its_key_and_its_pr
 def test_a_hold_on_a_backup_that_is_gone_can_be_released(context: Context) -> None:
     made = shelf(context, 3)
     hold(context, made[0])
-    assert held_alone(context, str(made[0])) is None
     storage = context.repository.storage
     storage.delete(made[0].manifest)
     storage.delete(str(made[0]))
-    found = [
-        held_alone(context, text) for text in (str(made[0]), made[0].manifest, made[0].backup_id)
-    ]
-    assert {name and name.backup_id for name in found} == {made[0].backup_id}
-    assert found[0]
-    assert release(context, found[0])
-    assert held_alone(context, str(made[0])) is None
+    for text in (str(made[0]), made[0].manifest, made[0].backup_id):
+        assert held_backup(context, text).backup_id == made[0].backup_id
+    assert release(context, held_backup(context, str(made[0])))
+    with pytest.raises(BackupNotFound):
+        held_backup(context, str(made[0]))
 
 
 def test_a_clock_that_went_ahead_by_days_costs_no_backups_unseen() -> None:

@@ -271,7 +271,7 @@ def test_a_database_that_was_dropped_for_good_is_left_in_peace(tmp_path: Path) -
     put_wanted(context, Wanted(key=KEY, database="shop", days=300))
     evening = EVENING + timedelta(days=300)
     assert "db1:3306/old rpo" in _keys(status(context, moment=evening))
-    retired = context_at(tmp_path, db_name="*", backup_method="sql", backup_retired="old")
+    retired = context_at(tmp_path, db_name="*", backup_method="sql", backup_retired="older, old")
     retired = replace(context, config=retired.config)
     assert _keys(status(retired, moment=evening)) == []
 

@@ -91,11 +91,10 @@ def hold(
 def release(context: typer.Context, name: Name) -> None:
     """Let a held backup go: from now on the retention policy decides about it."""
     from ulasis_backup.operations import hold as operation  # noqa: PLC0415
-    from ulasis_backup.operations.context import chosen_backup  # noqa: PLC0415
 
     session: Session = context.obj
     with session.context(recorded="release") as world:
-        payload = operation.held_alone(world, name) or chosen_backup(world, name)
+        payload = operation.held_backup(world, name)
         session.touched(str(payload))
         held = operation.release(world, payload)
     said = "is released" if held else "was not held"

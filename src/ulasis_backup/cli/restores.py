@@ -156,8 +156,9 @@ def _given(option: str, text: str | None) -> str:
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
-    names = _given("--tables", text).split(",")
-    return tuple(name.strip() for name in names if name.strip())
+    from ulasis_backup.settings import listed  # noqa: PLC0415
+
+    return listed(_given("--tables", text))
 
 
 def _pairs(texts: list[str]) -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,7 @@ import contextlib
 
 from ulasis_backup.errors import BackupNotFound, SettingsError, WrongKey
 from ulasis_backup.events import Notice
-from ulasis_backup.operations.context import Context, now, stamp
+from ulasis_backup.operations.context import Context, chosen_backup, now, stamp
 from ulasis_backup.repository import holds, names, repository
 from ulasis_backup.repository.holds import Hold
 from ulasis_backup.repository.manifest import Manifest
@@ -36,21 +36,25 @@ def hold(context: Context, name: PayloadName, *, note: str = "") -> Hold:
     return Hold(backup=name.backup_id, held_at=held_at, note=note)
 
 
-def held_alone(context: Context, text: str) -> PayloadName | None:
-    """Return what *text* names where that backup is gone, and only a hold on it is left."""
-    wanted = text.rsplit("/", 1)[-1]
-    name = names.parse_manifest(wanted) or names.parse_payload(wanted)
-    backup_id = name.backup_id if name else wanted
-    storage = context.repository.storage
-    if not names.is_backup_id(backup_id) or storage.stat(holds.path_of(backup_id)) is None:
-        return None
-    there = any(
-        (found := names.parse_manifest(blob.name) or names.parse_payload(blob.name))
-        and found.backup_id == backup_id
-        for blob in storage.list()
-    )
-    # Any suffix: there is no payload that could have another.
-    return None if there else name or PayloadName(backup_id=backup_id, suffix=".sql")
+def held_backup(context: Context, text: str) -> PayloadName:
+    """Return the backup that *text* names, be it gone and nothing left of it but a hold.
+
+    Raises what ``chosen_backup`` raises.
+    """
+    try:
+        return chosen_backup(context, text)
+    except BackupNotFound:
+        wanted = text.rsplit("/", 1)[-1]
+        # Any suffix: there is no payload that could have another.
+        name = (
+            names.parse_manifest(wanted)
+            or names.parse_payload(wanted)
+            or PayloadName(backup_id=wanted, suffix=".sql")
+        )
+        hold_of = holds.path_of(name.backup_id)
+        if names.is_backup_id(name.backup_id) and context.repository.storage.stat(hold_of):
+            return name
+        raise
 
 
 def release(context: Context, name: PayloadName) -> bool:

@@ -24,6 +24,7 @@ from ulasis_backup.repository import repository
 from ulasis_backup.repository.manifest import Stages
 from ulasis_backup.repository.objects import Epoch, ObjectWriter, new_epoch
 from ulasis_backup.repository.repository import Entry
+from ulasis_backup.settings import listed
 from ulasis_backup.streams.compression import Compression
 from ulasis_backup.streams.keys import DataKey
 
@@ -74,8 +75,8 @@ def requests(
     with connect(config.reading) as server:
         databases = chosen_databases(config, server)
     rows = RowsOptions(
-        exclude=patterns(config.settings.backup_exclude),
-        schema_only=patterns(config.settings.backup_schema_only),
+        exclude=listed(config.settings.backup_exclude),
+        schema_only=listed(config.settings.backup_schema_only),
         accounts=config.settings.backup_accounts,
     )
     if rows.accounts and not config.encrypt:
@@ -96,11 +97,6 @@ def requests(
         hint = "use --method rows, or drop --exclude, --schema-only and --accounts"
         raise SettingsError(message, hint=hint)
     return tuple(replace(one, databases=(name,), selection=()) for name in databases)
-
-
-def patterns(text: str) -> tuple[str, ...]:
-    """Return the patterns of a setting that lists them with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def prepare(context: Context, request: BackupRequest, server: Server) -> Job:

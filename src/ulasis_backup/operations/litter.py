@@ -96,15 +96,13 @@ def sweep(context: Context, found: tuple[Leftover, ...]) -> int:
     for leftover in found:
         if not leftover.remove or not _still(context, leftover.name):
             continue
-        payload = names.parse_manifest(leftover.name) or names.parse_payload(leftover.name)
-        if payload is None:
-            storage.delete(leftover.name)
-        elif names.parse_manifest(leftover.name):
-            # Its key copy and proofs stay a while: the payload may only be somewhere else.
-            storage.delete(leftover.name)
-        else:
+        payload = names.parse_payload(leftover.name)
+        if payload:
             delete(context.repository, payload)
             locks.end_removing(storage, payload.backup_id)
+        else:
+            # Key copy and proofs of a manifest stay a while: the payload may be somewhere else.
+            storage.delete(leftover.name)
         gone += 1
     grace = timedelta(hours=context.config.settings.backup_grace_hours)
     locks.sweep(storage, marks.time_of(storage), grace=grace)

@@ -17,7 +17,7 @@ from ulasis_backup.repository.holds import Hold
 from ulasis_backup.repository.proofs import GOOD, Standing
 from ulasis_backup.repository.repository import Entry, Listing
 from ulasis_backup.repository.runs import State
-from ulasis_backup.settings import Settings
+from ulasis_backup.settings import Settings, listed
 
 LATE, TOO_LATE = 1.05, 1.5
 """From which multiple of the RPO on the newest backup is late: a nightly backup takes its time."""
@@ -71,7 +71,7 @@ def series_problems(
     view: View, series: SeriesStatus, members: Sequence[Entry], usual: Sequence[Entry]
 ) -> tuple[Problem, ...]:
     """Return what is open about *series*, whose backups are *members*, safety ones among them."""
-    if set(series.databases) <= set(view.settings.backup_retired.split(",")):
+    if set(series.databases) <= set(listed(view.settings.backup_retired)):
         # A person has said so: what is kept of it needs nobody's attention.
         return ()
     locked = series.newest is None and view.locked(series.databases)

@@ -136,11 +136,10 @@ def make_plan(
     dependants = schema.dependants(server, target) if have else ()
     names = new_names(target)
     keys = (f"foreign keys join it with {name}" for name in joined)
-    if request.in_place:
-        # What stands against loading beside is no matter then, and must not stop it.
-        in_place: tuple[str, ...] = (AS_ASKED,)
-    else:
-        in_place = (*keys, *_against(context, server, source, names))
+    # Where in place is asked for, nothing is looked for that stands against loading beside.
+    in_place = (
+        (AS_ASKED,) if request.in_place else (*keys, *_against(context, server, source, names))
+    )
     return RestorePlan(
         backup=str(source.name),
         made_at=source.made_at,

@@ -102,8 +102,11 @@ def _series(
     usual = [entry for entry in members if entry.manifest.header.kind is not Kind.SAFETY]
     whole = [entry for entry in usual if entry.problem is None]
     known = [_known(entry, view.of(entry)) for entry in whole]
-    complete = {str(entry.name) for entry in whole if not entry.manifest.header.partial}
-    good = [one for one in known if one.verdict is not Verdict.FAILED and one.name in complete]
+    good = [
+        one
+        for entry, one in zip(whole, known, strict=True)
+        if one.verdict is not Verdict.FAILED and not entry.manifest.header.partial
+    ]
     newest = good[-1] if good else None
     proven = next((one for one in reversed(good) if one.verdict is Verdict.PROVEN), None)
     # A clock that was put back makes nothing younger than just made.
