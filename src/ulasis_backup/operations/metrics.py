@@ -122,9 +122,8 @@ def _without_login(address: str) -> tuple[str, Callable[..., Callable[[], None]]
 
 def _keys(config: Config) -> dict[str, str]:
     """Return what tells these metrics in a gateway from those of another settings file."""
-    place = str(config.settings.backup_dir.absolute())
     names = ",".join(config.databases)
-    group = f"{names}@{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    group = f"{names}@{hashlib.sha256(config.place.encode()).hexdigest()[:8]}"
     return {"instance": config.server_name, "group": group}
 
 
