@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -79,6 +78,18 @@ def last(command: Command, host: str = "db1") -> Path:
     return max(folder(command, host).glob("*.json"))
 
 
+def in_hook(
+    command: Command, what: str, hook: str, *, then: str = "exec sleep 100"
+) -> subprocess.Popen[str]:
+    """Begin to do *what*; return when it is in its *hook*, which does *then*."""
+    script = command.home / "hook"
+    script.write_text(f"#!/bin/sh\ntouch there\n{then}\n")
+    script.chmod(0o755)
+    process = command.having(**{hook: str(script)}).start(what)
+    wait_until((command.home / "there").exists)
+    return process
+
+
 def documented() -> list[str]:
     text = PAGE.read_text(encoding="utf-8").split("## What is recorded")[1].split("\n## ")[0]
     return re.findall(r"(?m)^\| `([a-z -]+)` \| (?:one|two) \|", text)
@@ -117,11 +128,7 @@ def test_what_only_reads_in_passing_has_one_entry_and_monitors_have_none(lone: C
 def test_a_run_killed_between_its_action_and_its_entry_is_told_of_by_the_next(
     lone: Command,
 ) -> None:
-    hook = lone.home / "hook"
-    hook.write_text("#!/bin/sh\ntouch there\nsleep 100\n")
-    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
-    process = lone.having(BACKUP_HOOK_AFTER_PRUNE=str(hook)).start("prune")
-    wait_until((lone.home / "there").exists)
+    process = in_hook(lone, "prune", "BACKUP_HOOK_AFTER_PRUNE")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     lone.ok("list")
@@ -137,11 +144,9 @@ def test_a_run_killed_between_its_action_and_its_entry_is_told_of_by_the_next(
 
 
 def test_a_run_that_still_lives_is_not_called_interrupted(lone: Command) -> None:
-    hook = lone.home / "hook"
-    hook.write_text("#!/bin/sh\ntouch there\nwhile [ ! -e go ]; do sleep 0.05; done\n")
-    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
-    process = lone.having(BACKUP_HOOK_BEFORE_PRUNE=str(hook)).start("prune")
-    wait_until((lone.home / "there").exists)
+    process = in_hook(
+        lone, "prune", "BACKUP_HOOK_BEFORE_PRUNE", then="while [ ! -e go ]; do sleep 0.05; done"
+    )
     lone.ok("list")
     (lone.home / "go").touch()
     assert finish(process).code == 0
@@ -150,11 +155,7 @@ def test_a_run_that_still_lives_is_not_called_interrupted(lone: Command) -> None
 
 
 def test_a_run_that_a_signal_stops_says_so_itself(lone: Command) -> None:
-    hook = lone.home / "hook"
-    hook.write_text("#!/bin/sh\ntouch there\nexec sleep 100\n")
-    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
-    process = lone.having(BACKUP_HOOK_BEFORE_PRUNE=str(hook)).start("prune")
-    wait_until((lone.home / "there").exists)
+    process = in_hook(lone, "prune", "BACKUP_HOOK_BEFORE_PRUNE")
     process.terminate()
     assert finish(process).code == 143
 
@@ -163,11 +164,7 @@ def test_a_run_that_a_signal_stops_says_so_itself(lone: Command) -> None:
 
 
 def test_without_state_the_next_run_still_tells_of_the_one_that_was_killed(lone: Command) -> None:
-    hook = lone.home / "hook"
-    hook.write_text("#!/bin/sh\ntouch there\nsleep 100\n")
-    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
-    process = lone.having(BACKUP_HOOK_BEFORE_PRUNE=str(hook)).start("prune")
-    wait_until((lone.home / "there").exists)
+    process = in_hook(lone, "prune", "BACKUP_HOOK_BEFORE_PRUNE")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     for path in (lone.home / "state").glob("audit-*.json"):
@@ -661,11 +658,7 @@ def test_a_backup_killed_after_its_manifest_is_told_of_and_its_manifest_names_it
 ) -> None:
     make_orders(server, database, rows=5)
     command = command.having(BACKUP_AUDIT_HOST="db1")
-    hook = command.home / "hook"
-    hook.write_text("#!/bin/sh\ntouch there\nexec sleep 100\n")
-    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
-    process = command.having(BACKUP_HOOK_AFTER_BACKUP=str(hook)).start("backup")
-    wait_until((command.home / "there").exists)
+    process = in_hook(command, "backup", "BACKUP_HOOK_AFTER_BACKUP")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     command.ok("list")

@@ -53,6 +53,12 @@ def report(
     return notify.report(alerts, found, checked=("backup",), now=at, seconds=seconds)
 
 
+def report_another(alerts: notify.Alerts) -> None:
+    """Report an incident beside FAILED."""
+    other = replace(FAILED, key="prune", title="prune failed")
+    notify.report(alerts, [other], checked=("prune",), now=NOW)
+
+
 @pytest.fixture
 def slack() -> Iterator[Receiver]:
     with receiver() as running:
@@ -209,8 +215,7 @@ def test_what_one_channel_refuses_for_good_is_kept_for_another_that_is_down(
         alerts = alerts_for(tmp_path, SLACK_WEBHOOK_URL=slack.url, BACKUP_ALERT_URLS=address)
         slack.unwanted = "backup of"
         report(alerts, FAILED)
-        other = replace(FAILED, key="prune", title="prune failed")
-        notify.report(alerts, [other], checked=("prune",), now=NOW)
+        report_another(alerts)
         for hour in range(1, 9):
             notify.flush(alerts, now=NOW + timedelta(hours=hour))
         down.answer = 200
@@ -227,8 +232,7 @@ def test_an_address_that_refuses_everything_gets_what_waits_once_it_is_right(
 ) -> None:
     slack.answer = 404
     report(alerts, FAILED)
-    other = replace(FAILED, key="prune", title="prune failed")
-    notify.report(alerts, [other], checked=("prune",), now=NOW)
+    report_another(alerts)
     for day in range(1, 7):
         notify.flush(alerts, now=NOW + timedelta(days=day, hours=-day))
     slack.answer = 200
@@ -241,8 +245,7 @@ def test_an_address_that_refuses_everything_gets_what_waits_once_it_is_right(
 def test_what_may_pass_keeps_the_order(alerts: notify.Alerts, slack: Receiver, answer: int) -> None:
     slack.unwanted, slack.refusal = "backup of", answer
     report(alerts, FAILED)
-    other = replace(FAILED, key="prune", title="prune failed")
-    notify.report(alerts, [other], checked=("prune",), now=NOW)
+    report_another(alerts)
 
     assert slack.accepted == []
 
